@@ -1,0 +1,29 @@
+//! A batch of objects: the rows as read, and what modalities and tokenizers made of them.
+
+use crate::{Arrays, Rows, Tokens};
+use std::collections::BTreeMap;
+
+/// What a step of training works on, made on a loader thread.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The rows, with every column that a modality, head or probe asked for.
+    pub rows: Rows,
+    /// Per modality, what `prepare` gave.
+    pub arrays: BTreeMap<String, Arrays>,
+    /// Per modality, what the tokenizer gave.
+    pub tokens: BTreeMap<String, Tokens>,
+}
+
+impl Batch {
+    /// Number of objects.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}

@@ -1,0 +1,234 @@
+//! What can be wrong with the data, each case with what the reader of the message needs.
+
+use std::path::PathBuf;
+
+/// The data is wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The path of the data doesn't exist.
+    #[error("`{}` doesn't exist", path.display())]
+    Missing {
+        /// As the user wrote it.
+        path: PathBuf,
+        /// Neighbours with similar names.
+        nearest: Vec<String>,
+    },
+    /// The folder holds no Parquet file.
+    #[error("no Parquet file below `{}`", path.display())]
+    NoParquet {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The files hold no row.
+    #[error("the Parquet files below `{}` hold no object", path.display())]
+    NoRows {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The catalogue says that it has another number of rows than its files.
+    #[error("the catalogue `{}` says that it has {expected} objects, its files hold {found}", path.display())]
+    RowCount {
+        /// The catalogue.
+        path: PathBuf,
+        /// What its properties say.
+        expected: u64,
+        /// What the footers of the files say.
+        found: u64,
+    },
+    /// More rows than row numbers can count.
+    #[error("`{}` holds {rows} objects, more than {}", path.display(), u32::MAX)]
+    TooManyRows {
+        /// The catalogue.
+        path: PathBuf,
+        /// How many there are.
+        rows: u64,
+    },
+    /// A file is damaged, cut short, or no Parquet file.
+    #[error("`{}` can't be read as Parquet", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the reader said.
+        #[source]
+        source: ::parquet::errors::ParquetError,
+    },
+    /// A column that is needed isn't there.
+    #[error("`{}` has no column `{column}`", file.display())]
+    ColumnMissing {
+        /// The first file that lacks it.
+        file: PathBuf,
+        /// The column.
+        column: String,
+        /// Columns with similar names.
+        nearest: Vec<String>,
+    },
+    /// A column holds something else than what is needed.
+    #[error("column `{column}`{}: expected {expected}, got {found}", of_file(file.as_ref()))]
+    ColumnType {
+        /// The first file in which it does; none if a batch of rows was at hand.
+        file: Option<PathBuf>,
+        /// The column.
+        column: String,
+        /// For example `a list of numbers`.
+        expected: String,
+        /// For example `text`.
+        found: String,
+    },
+    /// A plugin reads a column that it did not ask for.
+    #[error("column `{column}` was read but not asked for")]
+    ColumnNotAsked {
+        /// The column.
+        column: String,
+        /// What was asked for, with similar names.
+        nearest: Vec<String>,
+    },
+    /// An object without a name.
+    #[error("row {row} of `{}` has no `{column}`", file.display())]
+    NullId {
+        /// The file.
+        file: PathBuf,
+        /// The column of names.
+        column: String,
+        /// Row in the file, from 0.
+        row: usize,
+    },
+    /// Two objects of one name.
+    #[error("two objects are called `{id}`: one in `{}`, one in `{}`", first.display(), second.display())]
+    DuplicateId {
+        /// The name.
+        id: String,
+        /// File of the first.
+        first: PathBuf,
+        /// File of the second.
+        second: PathBuf,
+    },
+    /// A row without a position on the sky, where the split goes by position.
+    #[error("object `{object}` has no `{column}`")]
+    NoPosition {
+        /// The object.
+        object: String,
+        /// The column of positions.
+        column: &'static str,
+    },
+    /// A split that is needed has no object.
+    #[error("the {split} split has no object: its fraction is {fraction}, of {objects} objects")]
+    EmptySplit {
+        /// `train`, `validation` or `test`.
+        split: &'static str,
+        /// As configured.
+        fraction: f64,
+        /// How many the catalogue has.
+        objects: usize,
+    },
+    /// A column from which something must be learned has no value.
+    #[error("column `{column}`{} has no value in the training split", of_modality(modality.as_ref()))]
+    AllMissing {
+        /// The column.
+        column: String,
+        /// The modality that reads it.
+        modality: Option<String>,
+    },
+    /// A value that can't be used.
+    #[error("object `{object}`, column `{column}`: {reason}")]
+    BadValue {
+        /// The object.
+        object: String,
+        /// The column.
+        column: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Rows and names differ in number.
+    #[error("{ids} names for {rows} rows")]
+    IdCount {
+        /// Names.
+        ids: usize,
+        /// Rows.
+        rows: usize,
+    },
+    /// A row number that the catalogue doesn't have.
+    #[error("row {row} asked for, of {rows}")]
+    NoSuchRow {
+        /// Asked for.
+        row: usize,
+        /// How many there are.
+        rows: usize,
+    },
+    /// Arrow refused an operation on a column.
+    #[error("column `{column}` can't be converted")]
+    Arrow {
+        /// The column, or `*` for all.
+        column: String,
+        /// What arrow said.
+        #[source]
+        source: arrow_schema::ArrowError,
+    },
+    /// A plugin or a decoder panicked on a loader thread.
+    #[error("batch {batch} of epoch {epoch} can't be prepared: {reason}")]
+    Panicked {
+        /// Epoch, from 0.
+        epoch: u64,
+        /// Batch in the epoch, from 0.
+        batch: u64,
+        /// The message of the panic.
+        reason: String,
+    },
+    /// The system gives no thread.
+    #[error("can't start a loader thread")]
+    Thread {
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl DataError {
+    /// What the user can do about it, if anything is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing { nearest, .. } => suggestion(nearest)
+                .or_else(|| Some("check `path` in [data]; it is relative to the folder where the command runs".into())),
+            Self::NoParquet { .. } => {
+                Some("`path` in [data] names a HATS catalogue, a folder of `.parquet` files, or one such file".into())
+            }
+            Self::RowCount { .. } => {
+                Some("a file is missing, doubled or of another version: copy the catalogue again".into())
+            }
+            Self::Unreadable { .. } => {
+                Some("the file may be cut short: copy it again, or take it out of the folder".into())
+            }
+            Self::ColumnMissing { nearest, .. } => suggestion(nearest),
+            Self::ColumnNotAsked { nearest, .. } => {
+                suggestion(nearest).or_else(|| Some("add it to what the plugin's `columns` gives".into()))
+            }
+            Self::NullId { .. } => Some("every object needs a name; `id` in [data] says in which column".into()),
+            Self::DuplicateId { first, second, .. } if first == second => {
+                Some("names must be unique; `id` in [data] says in which column they are".into())
+            }
+            Self::DuplicateId { .. } => {
+                Some("is a copy of the catalogue, or a margin of it, in the same folder?".into())
+            }
+            Self::NoPosition { .. } => Some("set `split_by = \"object\"` in [data], or fill the column".into()),
+            Self::EmptySplit { .. } => Some("raise its fraction in [data.split]".into()),
+            Self::AllMissing { .. } => Some("check the column's name and its values, or leave it out".into()),
+            Self::TooManyRows { .. } => Some("train on a part of the files".into()),
+            _ => None,
+        }
+    }
+}
+
+/// `did you mean ...?`, if there is something to suggest.
+fn suggestion(nearest: &[String]) -> Option<String> {
+    let names: Vec<_> = nearest.iter().take(3).map(|n| format!("`{n}`")).collect();
+    (!names.is_empty()).then(|| format!("did you mean {}?", names.join(" or ")))
+}
+
+fn of_file(file: Option<&PathBuf>) -> String {
+    file.map(|file| format!(" of `{}`", file.display())).unwrap_or_default()
+}
+
+fn of_modality(modality: Option<&String>) -> String {
+    modality.map(|name| format!(" of [modality.{name}]")).unwrap_or_default()
+}

@@ -1,0 +1,34 @@
+//! Data: catalogues of Parquet files in, [`Rows`] out, in a fixed order, on loader threads.
+//!
+//! What comes in: a HATS catalogue or any folder of Parquet files, and the [`Column`]s that
+//! modalities, heads and probes asked for. What goes out: [`Rows`], in the order that a seed and an
+//! epoch define, whatever the number of threads. Nothing here scales, crops or interprets values:
+//! that is the work of a modality.
+//!
+//! The files of this module in the order in which data flows: [`DataConfig`] says where the data is;
+//! `hats` finds the files; `parquet` checks and decodes them; [`Catalogue`] knows every object and
+//! its split; `order` says who comes when; [`Loader`] runs ahead of training.
+
+mod cache;
+mod catalogue;
+mod column;
+mod error;
+mod extract;
+mod hats;
+mod loader;
+mod order;
+mod parquet;
+mod ragged;
+mod rows;
+mod split;
+
+#[cfg(test)]
+mod tests;
+
+pub use catalogue::{Catalogue, Description};
+pub use column::{Column, ColumnKind};
+pub use error::DataError;
+pub use loader::{Loader, LoaderPlan, Position};
+pub use ragged::Ragged;
+pub use rows::Rows;
+pub use split::{DataConfig, Fractions, Split, SplitBy};

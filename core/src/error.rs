@@ -1,0 +1,152 @@
+//! The one error type of the framework: what went wrong, where, why, and what to do about it.
+//!
+//! Every part has an enum of its own (`config::ConfigError`, `data::DataError`, ...), whose
+//! variants hold data; this one joins them. `Display` says what and where, [`Error::hint`] what to
+//! do, and [`Error::place`] gives the excerpt of the config that the message points at.
+
+use crate::config::{ConfigError, Place};
+use crate::data::DataError;
+use crate::train::{CheckpointError, TrainError};
+use std::path::{Path, PathBuf};
+
+/// Result with the framework's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Anything that can go wrong, by the part that noticed it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The config is wrong; carries the place in the user's file.
+    #[error(transparent)]
+    Config(#[from] Box<ConfigError>),
+    /// The data is wrong.
+    #[error(transparent)]
+    Data(#[from] Box<DataError>),
+    /// A checkpoint or run folder is wrong.
+    #[error(transparent)]
+    Checkpoint(#[from] Box<CheckpointError>),
+    /// Training can't go on.
+    #[error(transparent)]
+    Train(#[from] Box<TrainError>),
+    /// Two plugins claim one name.
+    #[error("two plugins register the {kind} `{name}`: {first} and {second}")]
+    DuplicatePlugin {
+        /// Kind of plugin, for example `modality`.
+        kind: &'static str,
+        /// The name that both claim.
+        name: String,
+        /// Where the first comes from.
+        first: String,
+        /// Where the second comes from.
+        second: String,
+    },
+    /// Two parts disagree about a shape.
+    #[error("{part}: expected {expected}, got {found}")]
+    Shape {
+        /// Which plugin, tensor or config key.
+        part: String,
+        /// What was expected.
+        expected: String,
+        /// What was there.
+        found: String,
+    },
+    /// A value that must be finite is not.
+    #[error("{part}: {count} of {total} values are not finite, first for object `{object}`")]
+    NotFinite {
+        /// Which modality and field.
+        part: String,
+        /// How many are NaN or infinite.
+        count: usize,
+        /// How many there are.
+        total: usize,
+        /// First object that has one.
+        object: String,
+    },
+    /// A plugin failed in its own way.
+    #[error("{kind} `{name}`: {reason}")]
+    Plugin {
+        /// Kind of plugin.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What it said.
+        reason: String,
+    },
+    /// A file can't be read or written.
+    #[error("can't {action} `{}`", path.display())]
+    Io {
+        /// `read`, `write`, `create`, ...
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A tensor operation failed: a fault of ours or a plugin's, or a device out of memory.
+    #[error("tensor operation failed")]
+    Tensor(#[from] candle_core::Error),
+    /// The user asked to stop.
+    #[error("interrupted; the run can go on with `--resume`")]
+    Interrupted,
+}
+
+impl Error {
+    /// An [`Error::Io`] at `path`, made for `map_err`.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// What the user can do about it, if anything is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config(e) => e.hint(),
+            Self::Data(e) => e.hint(),
+            Self::Checkpoint(e) => e.hint(),
+            Self::Train(e) => e.hint(),
+            Self::DuplicatePlugin { .. } => Some("leave one of the two out, or ask its author to rename it".into()),
+            Self::NotFinite { .. } => Some("mask such values in the data, or set them to null".into()),
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Some("free some space on the disk; nothing was lost, run the same command again".into())
+            }
+            _ => None,
+        }
+    }
+
+    /// The place in the config that the message is about.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Config(e) => e.place(),
+            _ => None,
+        }
+    }
+
+    /// Exit code of the command line: 2 config, 3 data, 4 checkpoint or run folder, 5 training,
+    /// 130 interrupted, 1 anything else.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::DuplicatePlugin { .. } => 2,
+            Self::Data(_) | Self::NotFinite { .. } => 3,
+            Self::Checkpoint(_) => 4,
+            Self::Train(_) | Self::Shape { .. } => 5,
+            Self::Interrupted => 130,
+            _ => 1,
+        }
+    }
+}
+
+/// Shortens `map_err` for boxed part errors.
+macro_rules! boxed {
+    ($($part:ty => $variant:ident),* $(,)?) => { $(
+        impl From<$part> for Error {
+            fn from(part: $part) -> Self {
+                Self::$variant(Box::new(part))
+            }
+        }
+    )* };
+}
+boxed! { ConfigError => Config, DataError => Data, CheckpointError => Checkpoint, TrainError => Train }

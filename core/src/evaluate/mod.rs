@@ -1,0 +1,141 @@
+//! What a trained model is worth on objects that it never saw: retrieval across modalities against
+//! chance, and probes on frozen features against the untrained model and the best constant.
+
+mod embeddings;
+mod embeddings_file;
+mod probe_task;
+mod results;
+mod retrieval;
+
+pub use embeddings::{EmbeddingTable, Embeddings};
+pub use probe_task::{ProbeKeys, ProbeTask, Space, Transform};
+pub use results::{Confusion, Details, Evaluation, Measured, ProbeResult, Regression, Results, RetrievalResult};
+pub use retrieval::{retrieval, retrieval_share};
+
+use crate::data::{Catalogue, Column, Split};
+use crate::{Model, Result, Section};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// `[evaluate]`: how the results are measured.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluateConfig {
+    /// Column by whose values all results are given as well, for example the source catalogue.
+    #[serde(default)]
+    pub group_by: Option<String>,
+    /// Number of bootstrap resamples behind each 95 % interval. 200 to 10000.
+    #[serde(default = "default_resamples")]
+    pub resamples: usize,
+    /// Column that colours the map of embeddings in the report, for example a class.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// Objects per batch. Changes speed and memory only.
+    #[serde(default = "default_batch")]
+    pub batch: usize,
+}
+
+fn default_resamples() -> usize {
+    1000
+}
+fn default_batch() -> usize {
+    128
+}
+
+impl Default for EvaluateConfig {
+    fn default() -> Self {
+        Self { group_by: None, resamples: default_resamples(), label: None, batch: default_batch() }
+    }
+}
+
+impl EvaluateConfig {
+    /// Reads and checks `[evaluate]`.
+    ///
+    /// # Errors
+    /// If a value is out of range.
+    pub fn read(section: &Section) -> Result<Self> {
+        let config: Self = section.read()?;
+        if !(10..=1_000_000).contains(&config.resamples) {
+            return Err(section.reject("resamples", "must be between 10 and 1000000"));
+        }
+        if config.batch == 0 {
+            return Err(section.reject("batch", "must be at least 1"));
+        }
+        Ok(config)
+    }
+
+    /// The columns that the evaluation reads besides those of the model.
+    #[must_use]
+    pub fn columns(&self, probes: &[ProbeTask]) -> Vec<Column> {
+        let groups = self.group_by.iter().chain(&self.label).map(Column::text);
+        groups.chain(probes.iter().map(ProbeTask::column)).collect()
+    }
+}
+
+/// Everything that an evaluation reads.
+pub struct EvaluateContext<'a> {
+    /// The trained model.
+    pub model: &'a Model,
+    /// The same config with the parameters that it began with.
+    pub untrained: &'a Model,
+    /// The data.
+    pub catalogue: &'a Catalogue,
+    /// How to measure.
+    pub config: &'a EvaluateConfig,
+    /// What to predict.
+    pub probes: &'a [ProbeTask],
+    /// Seed of the bootstrap.
+    pub seed: u64,
+    /// Called with the objects embedded so far and their number in all.
+    pub progress: &'a mut dyn FnMut(usize, usize),
+}
+
+/// Embeds the training and the held-out split with both models and measures.
+///
+/// # Errors
+/// If the data can't be read, or a split is empty.
+pub fn evaluate(context: EvaluateContext<'_>) -> Result<Evaluation> {
+    let EvaluateContext { model, untrained, catalogue, config, probes, seed, progress } = context;
+    let held_out = catalogue.split(Split::Test)?;
+    let train = if probes.is_empty() { None } else { Some(catalogue.split(Split::Train)?) };
+    let total = 2 * (held_out.len() + train.as_ref().map_or(0, |t| t.len()));
+    let mut before = 0;
+    let mut embed = |model: &Model, rows: &[u32]| -> Result<Embeddings> {
+        let embeddings = Embeddings::new(model, catalogue, rows, config.batch, &mut |done| progress(before + done, total))?;
+        before += rows.len();
+        Ok(embeddings)
+    };
+    let held = embed(model, &held_out)?;
+    let groups = match &config.group_by {
+        Some(column) => Some(catalogue.read(&held_out)?.texts(column)?),
+        None => None,
+    };
+    let retrieval = retrieval(&held, groups.as_deref(), config, seed)?;
+    let mut evaluation = Evaluation { results: Results { retrieval: retrieval.0, probes: Vec::new() }, details: Details { ranks: retrieval.1, ..Details::default() } };
+    if let Some(train) = train {
+        let train_embeddings = embed(model, &train)?;
+        let first = (embed(untrained, &train)?, embed(untrained, &held_out)?);
+        let targets = (catalogue.read(&train)?, catalogue.read(&held_out)?);
+        for probe in probes {
+            let measure = probe_task::Measure {
+                train: &train_embeddings,
+                held: &held,
+                untrained_train: &first.0,
+                untrained_held: &first.1,
+                train_rows: &targets.0,
+                held_rows: &targets.1,
+                groups: groups.as_deref(),
+                config,
+                seed,
+            };
+            probe.measure(&measure, &mut evaluation)?;
+        }
+    }
+    let labels = match &config.label {
+        Some(column) => catalogue.read(&held_out)?.texts(column)?,
+        None => vec![None; held_out.len()],
+    };
+    evaluation.details.labels = labels;
+    evaluation.details.embeddings = Some(held);
+    Ok(evaluation)
+}

@@ -1,0 +1,55 @@
+//! What turns features into a loss and predictions.
+
+use crate::{Batch, Column, Features, Forward, Parameters, Result, View};
+use candle_core::Tensor;
+use std::collections::BTreeMap;
+
+/// What a head may know while it is built.
+#[derive(Debug)]
+pub struct HeadContext<'a> {
+    /// The user's name, from `[head.NAME]`.
+    pub name: &'a str,
+    /// The user's names of the modalities, in the config's order.
+    pub modalities: &'a [String],
+    /// Width D of the trunk's vectors.
+    pub width: usize,
+    /// Where the head makes its parameters; already below the head's own name.
+    pub parameters: &'a Parameters,
+}
+
+/// Predictions of this name, with a modality's name behind it, are vectors `[B, E]` of unit length
+/// in a space that the modalities share: retrieval and `panchroma embed` use them.
+pub const EMBEDDING: &str = "embedding.";
+
+/// What a head gives for one batch.
+#[derive(Clone, Debug, Default)]
+pub struct HeadOutput {
+    /// Scalar f32, differentiable; `None` if the batch had nothing to learn from.
+    pub loss: Option<Tensor>,
+    /// Named scalars for the log; tensors, so that nobody waits for a device before they are read.
+    pub metrics: BTreeMap<String, Tensor>,
+    /// Named predictions, `[B, ..]`; for example the projected embeddings of each modality.
+    pub predictions: BTreeMap<String, Tensor>,
+}
+
+/// Turns features into a loss and predictions. Pre-training heads (contrastive, masked) and
+/// downstream heads (regression, classification) are the same trait.
+pub trait Head: Send + Sync {
+    /// Columns that the head reads from [`Batch::rows`], for example its target.
+    fn columns(&self) -> Vec<Column> {
+        Vec::new()
+    }
+
+    /// Which view of the tokens it needs.
+    fn view(&self) -> View;
+
+    /// Floating-point operations of one forward pass for `batch` objects, for the plan.
+    fn flops(&self, batch: usize) -> f64;
+
+    /// Features -> loss, metrics, predictions. An object that lacks a modality never counts as
+    /// zeros: it is left out of the sum.
+    ///
+    /// # Errors
+    /// If shapes disagree or the target has a wrong type.
+    fn forward(&self, features: &Features, batch: &Batch, context: &Forward) -> Result<HeadOutput>;
+}

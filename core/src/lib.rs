@@ -1,0 +1,55 @@
+//! Contracts, configuration, data, trunks and training of Panchroma.
+//!
+//! The modules stand in the order in which data flows: a [`config`] names plugins that the
+//! [`registry`] knows; [`data`] gives [`Rows`]; a [`Modality`] turns them into [`Arrays`]; a
+//! [`Tokenizer`] turns those into [`Tokens`]; [`embed`] makes them a [`TokenSet`]; a [`Trunk`] makes
+//! [`Features`]; a [`Head`] makes a loss; [`train`] lowers it; a [`Probe`] measures what was learned.
+//! Each stage knows the type that it receives and the type that it returns, never its neighbours.
+//!
+//! This crate never names a modality, a head or a probe: those are plugins that register themselves
+//! with [`registry::Descriptor`] and `inventory::submit!`.
+
+pub mod error;
+pub mod random;
+pub mod config;
+pub mod registry;
+pub mod data;
+pub mod arrays;
+pub mod modality;
+pub mod tokens;
+pub mod tokenizer;
+pub mod parameters;
+pub mod ops;
+pub mod embed;
+pub mod features;
+pub mod trunk;
+pub mod batch;
+pub mod head;
+pub mod probe;
+pub mod metrics;
+pub mod model;
+pub mod evaluate;
+pub mod experiment;
+pub mod train;
+
+pub use arrays::{Array, ArrayField, Arrays, ArraysSpec, Values};
+pub use batch::Batch;
+pub use config::Section;
+pub use data::{Column, ColumnKind, Rows};
+pub use experiment::{Experiment, RunConfig};
+pub use error::{Error, Result};
+pub use features::{Features, Pooled, View};
+pub use head::{Head, HeadContext, HeadOutput};
+pub use model::{Model, Plan};
+pub use modality::{Modality, ModalityContext, Mode, PrepareContext};
+pub use parameters::{Decay, Init, Parameter, Parameters};
+pub use probe::{Fitted, Predictions, Probe, ProbeContext, ProbeTarget};
+pub use registry::{Descriptor, Kind, Registry};
+pub use tokenizer::{Tokenizer, TokenizerContext};
+pub use tokens::{Coordinate, Encoding, Forward, Segment, TokenKind, TokenSet, TokenSpec, TokenValues, Tokens};
+pub use trunk::{Trunk, TrunkContext};
+
+/// What plugins need of the crates that this one builds on, so that both agree on the version.
+pub mod reexport {
+    pub use {arrow_array, arrow_schema, candle_core, candle_nn, inventory, schemars, serde, serde_json};
+}

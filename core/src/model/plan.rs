@@ -1,0 +1,112 @@
+//! What a training will do and cost, known before it starts.
+
+use super::{Model, NamedHead, Part};
+use crate::View;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One modality of a [`Plan`].
+#[derive(Clone, Debug, Serialize)]
+pub struct ModalityPlan {
+    /// The user's name.
+    pub name: String,
+    /// Kind of modality.
+    pub kind: String,
+    /// Largest number of tokens per object.
+    pub tokens: usize,
+    /// `patches of 12` or `codes of 1024`.
+    pub values: String,
+    /// Names and units of the coordinates.
+    pub coordinates: Vec<String>,
+}
+
+/// One head of a [`Plan`].
+#[derive(Clone, Debug, Serialize)]
+pub struct HeadPlan {
+    /// The user's name.
+    pub name: String,
+    /// Weight in the loss.
+    pub weight: f64,
+    /// Whether modalities see each other.
+    pub view: String,
+}
+
+/// What a training will do and cost.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// Per modality.
+    pub modalities: Vec<ModalityPlan>,
+    /// Per head.
+    pub heads: Vec<HeadPlan>,
+    /// Trainable parameters by part, for example `trunk.lightcurve`.
+    pub parameters: BTreeMap<String, usize>,
+    /// Objects per step.
+    pub batch: usize,
+    /// Floating-point operations per step, forward and backward, if every object has every token.
+    pub flops_per_step: f64,
+    /// Estimate of the memory for parameters, gradients and moments, bytes.
+    pub parameter_bytes: f64,
+    /// Estimate of the memory for activations, bytes.
+    pub activation_bytes: f64,
+}
+
+impl Model {
+    /// What training with batches of `batch` objects will cost.
+    #[must_use]
+    pub fn plan(&self, batch: usize) -> Plan {
+        let tokens: Vec<usize> = self.parts.iter().map(|p| p.spec.max_tokens).collect();
+        let mut parameters: BTreeMap<String, usize> = BTreeMap::new();
+        let mut depth: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (name, parameter) in self.parameters.all() {
+            let part: Vec<&str> = name.split('.').take(2).collect();
+            let part = part.join(".");
+            *parameters.entry(part.clone()).or_default() += parameter.var.as_tensor().elem_count();
+            if let Some(block) = name.split('.').find(|p| p.starts_with("block")) {
+                depth.entry(part).or_default().insert(block.to_owned());
+            }
+        }
+        let total: usize = parameters.values().sum();
+        let views: BTreeSet<View> = self.heads.iter().map(|h| h.head.view()).collect();
+        let trunk: f64 = views.iter().map(|v| self.trunk.flops(batch, &tokens, *v)).sum();
+        let heads: f64 = self.heads.iter().map(|h| h.head.flops(batch)).sum();
+        let blocks = depth.values().map(BTreeSet::len).max().unwrap_or(1).max(1);
+        // Measured: about 20 floats of each token's width are kept per block until backward.
+        let kept = (batch * tokens.iter().sum::<usize>() * self.trunk.width() * blocks * 20 * 4) as f64;
+        Plan {
+            modalities: self.parts.iter().map(Part::plan).collect(),
+            heads: self.heads.iter().map(NamedHead::plan).collect(),
+            parameters,
+            batch,
+            // Backward does the work twice: once for inputs, once for weights.
+            flops_per_step: 3.0 * (trunk + heads),
+            parameter_bytes: (total * 4 * 4) as f64,
+            activation_bytes: kept * views.len() as f64,
+        }
+    }
+}
+
+impl Part {
+    fn plan(&self) -> ModalityPlan {
+        ModalityPlan {
+            name: self.name.clone(),
+            kind: self.kind.clone(),
+            tokens: self.spec.max_tokens,
+            values: match self.spec.kind {
+                crate::TokenKind::Patches { width } => format!("patches of {width}"),
+                crate::TokenKind::Codes { vocabulary } => format!("codes of {vocabulary}"),
+            },
+            coordinates: self
+                .spec
+                .coordinates
+                .iter()
+                .map(|c| if c.unit.is_empty() { c.name.to_owned() } else { format!("{} ({})", c.name, c.unit) })
+                .collect(),
+        }
+    }
+}
+
+impl NamedHead {
+    fn plan(&self) -> HeadPlan {
+        HeadPlan { name: self.name.clone(), weight: self.weight, view: format!("{:?}", self.head.view()).to_lowercase() }
+    }
+}

@@ -1,0 +1,159 @@
+use super::attention;
+use crate::ops::check::{assert_like_twin, assert_same, assert_same_on_any_threads, filled, numbers, run};
+use candle_core::{D, DType, Device, Result, Tensor};
+
+fn qkv(batch: usize, heads: usize, queries: usize, keys: usize, width: usize) -> Result<Vec<Tensor>> {
+    let k = [batch, heads, keys, width];
+    Ok(vec![filled(&[batch, heads, queries, width], 1)?, filled(&k, 2)?, filled(&k, 3)?])
+}
+
+fn mask(rows: &[&[u8]]) -> Result<Tensor> {
+    Tensor::from_vec(rows.concat(), (rows.len(), rows[0].len()), &Device::Cpu)
+}
+
+/// Plain loops; `valid` per object and key.
+fn naive(v: &[Vec<f64>], heads: usize, keys: usize, width: usize, valid: &[u8]) -> Vec<f64> {
+    let batch = v[1].len() / (heads * keys * width);
+    let queries = v[0].len() / (batch * heads * width);
+    let mut out = Vec::new();
+    for head in 0..batch * heads {
+        let row = |values: &[f64], tokens: usize, t: usize| -> Vec<f64> {
+            values[(head * tokens + t) * width..][..width].to_vec()
+        };
+        let allowed: Vec<usize> = (0..keys).filter(|t| valid.get(head / heads * keys + t) != Some(&0)).collect();
+        for query in 0..queries {
+            let q = row(&v[0], queries, query);
+            let score = |&t: &usize| -> f64 {
+                q.iter().zip(row(&v[1], keys, t)).map(|(q, k)| q * k).sum::<f64>() / (width as f64).sqrt()
+            };
+            let most = allowed.iter().map(score).fold(f64::NEG_INFINITY, f64::max);
+            let weights: Vec<f64> = allowed.iter().map(|t| (score(t) - most).exp()).collect();
+            let total: f64 = weights.iter().sum();
+            let mut sum = vec![0.0; width];
+            for (&t, weight) in allowed.iter().zip(&weights) {
+                for (sum, v) in sum.iter_mut().zip(row(&v[2], keys, t)) {
+                    *sum += weight / total * v;
+                }
+            }
+            out.extend(sum);
+        }
+    }
+    out
+}
+
+#[test]
+fn values_and_gradients_equal_a_plain_loop() -> Result<()> {
+    for (batch, heads, queries, keys, width) in
+        [(1, 1, 1, 1, 1), (2, 3, 4, 5, 1), (2, 2, 1, 7, 3), (1, 2, 9, 1, 4), (1, 1, 127, 129, 2), (1, 1, 300, 20, 3)]
+    {
+        assert_like_twin(
+            &qkv(batch, heads, queries, keys, width)?,
+            |t| attention(&t[0], &t[1], &t[2], None),
+            |v| naive(v, heads, keys, width, &[]),
+            2e-5,
+        )?;
+    }
+    Ok(())
+}
+
+#[test]
+fn invalid_keys_get_no_weight() -> Result<()> {
+    // Padding at the end, holes, none valid, all valid.
+    let valid = mask(&[&[1, 1, 1, 0, 0], &[0, 1, 0, 1, 0], &[0; 5], &[1; 5]])?;
+    let flags = valid.flatten_all()?.to_vec1::<u8>()?;
+    assert_like_twin(
+        &qkv(4, 2, 3, 5, 4)?,
+        |t| attention(&t[0], &t[1], &t[2], Some(&valid)),
+        |v| naive(v, 2, 5, 4, &flags),
+        2e-5,
+    )
+}
+
+#[test]
+fn without_a_valid_key_all_is_zero() -> Result<()> {
+    let valid = mask(&[&[0, 0, 0]])?;
+    let (out, gradients) = run(&qkv(1, 2, 4, 3, 2)?, |t| attention(&t[0], &t[1], &t[2], Some(&valid)))?;
+    for tensor in std::iter::once(&out).chain(&gradients) {
+        assert!(numbers(tensor)?.iter().all(|&value| value == 0.0));
+    }
+    Ok(())
+}
+
+#[test]
+fn what_invalid_keys_hold_changes_nothing() -> Result<()> {
+    let valid = mask(&[&[1, 0, 1, 0]])?;
+    let clean = qkv(1, 1, 3, 4, 2)?;
+    let holes = Tensor::new(&[[0.0_f32], [f32::NAN], [0.0], [f32::INFINITY]], &Device::Cpu)?.reshape((1, 1, 4, 1))?;
+    let dirty = vec![clean[0].clone(), clean[1].broadcast_add(&holes)?, clean[2].broadcast_add(&holes)?];
+    let op = |t: &[Tensor]| attention(&t[0], &t[1], &t[2], Some(&valid));
+    let ((a, da), (b, db)) = (run(&clean, op)?, run(&dirty, op)?);
+    assert_eq!(numbers(&a)?, numbers(&b)?);
+    for (a, b) in da.iter().zip(&db) {
+        assert_eq!(numbers(a)?, numbers(b)?);
+    }
+    Ok(())
+}
+
+#[test]
+fn strided_views_equal_plain_candle() -> Result<()> {
+    // Queries, keys and values as a trunk has them: one tensor, tokens before heads.
+    let views = |t: &[Tensor]| -> Result<Vec<Tensor>> {
+        (0..3).map(|i| t[0].narrow(2, i, 1)?.squeeze(2)?.transpose(1, 2)).collect()
+    };
+    let ours = |t: &[Tensor]| {
+        let v = views(t)?;
+        attention(&v[0], &v[1], &v[2], None)
+    };
+    let plain = |t: &[Tensor]| {
+        let v = views(t)?.iter().map(Tensor::contiguous).collect::<Result<Vec<_>>>()?;
+        let scores = (v[0].matmul(&v[1].t()?)? / 8_f64.sqrt())?;
+        let weights = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
+        weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?.matmul(&v[2])
+    };
+    assert_same(&[filled(&[2, 65, 3, 2, 8], 1)?], ours, plain, 1e-5)
+}
+
+#[test]
+fn large_scores_pick_the_largest() -> Result<()> {
+    // Scores 1e4 and -1e4: all weight on the first key.
+    let q = Tensor::new(&[[[[100.0_f32]]]], &Device::Cpu)?;
+    let k = Tensor::new(&[[[[100.0_f32], [-100.0]]]], &Device::Cpu)?;
+    let v = Tensor::new(&[[[[3.0_f32], [5.0]]]], &Device::Cpu)?;
+    let (out, gradients) = run(&[q, k, v], |t| attention(&t[0], &t[1], &t[2], None))?;
+    assert_eq!(numbers(&out)?, [3.0]);
+    assert_eq!(numbers(&gradients[0])?, [0.0]);
+    assert_eq!(numbers(&gradients[1])?, [0.0, 0.0]);
+    assert_eq!(numbers(&gradients[2])?[1], 0.0);
+    Ok(())
+}
+
+#[test]
+fn threads_do_not_change_a_bit() -> Result<()> {
+    let row: Vec<u8> = (0..70).map(|i| u8::from(i % 5 != 2)).collect();
+    let valid = mask(&[&row, &[1; 70], &[0; 70]])?;
+    assert_same_on_any_threads(&qkv(3, 3, 300, 70, 5)?, |t| attention(&t[0], &t[1], &t[2], Some(&valid)))
+}
+
+#[test]
+fn no_tokens_give_no_tokens() -> Result<()> {
+    let (out, _) = run(&qkv(2, 1, 0, 3, 2)?, |t| attention(&t[0], &t[1], &t[2], None))?;
+    assert_eq!(out.dims(), [2, 1, 0, 2]);
+    let valid = Tensor::zeros((2, 0), DType::U8, &Device::Cpu)?;
+    let (out, _) = run(&qkv(2, 1, 3, 0, 2)?, |t| attention(&t[0], &t[1], &t[2], Some(&valid)))?;
+    assert_eq!(numbers(&out)?, [0.0; 12]);
+    Ok(())
+}
+
+#[test]
+fn wrong_shapes_and_types_are_named() -> Result<()> {
+    let t = qkv(2, 1, 3, 4, 2)?;
+    let message = |result: Result<Tensor>| result.err().map(|e| e.to_string()).unwrap_or_default();
+    let got = message(attention(&t[0], &t[1], &t[0], None));
+    assert!(got.contains("attention: expected `v` of shape [2, 1, 4, 2], got [2, 1, 3, 2]"), "{got}");
+    let got = message(attention(&t[0], &t[1], &t[2], Some(&mask(&[&[1, 1, 1]])?)));
+    assert!(got.contains("attention: expected `valid` of shape [2, 4], got [1, 3]"), "{got}");
+    let valid = Tensor::ones((2, 4), DType::F32, &Device::Cpu)?;
+    let got = message(attention(&t[0], &t[1], &t[2], Some(&valid)));
+    assert!(got.contains("attention: expected `valid` in u8, got f32"), "{got}");
+    Ok(())
+}

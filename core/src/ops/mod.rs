@@ -1,0 +1,33 @@
+//! Tensor operations with a backward pass of their own, one folder each.
+//!
+//! candle's elementwise operations run on one thread and its fused layer norm and softmax have no
+//! gradient, so the operations that take the time of a training step are here: [`linear`],
+//! [`layer_norm`], [`gelu`] and [`attention`]. Each is a differentiable function of tensors; make
+//! anything else out of candle's own operations.
+//!
+//! A folder holds `mod.rs` (formula, shapes, checks, dispatch), `cpu.rs` (slices in, slices out,
+//! threads over rows or heads), `tests.rs` and `README.md` (derivation of the gradient). Inputs may
+//! be strided views. Results are the same to the last bit whatever the number of threads: work is
+//! cut by shape alone, and partial sums are added in order.
+//!
+//! Only f32 on the CPU: anything else is an error that names the operation.
+//!
+//! `unsafe` code is allowed in this module and nowhere else in the crate.
+
+pub mod attention;
+#[cfg(test)]
+mod check;
+pub mod gelu;
+pub mod layer_norm;
+pub mod linear;
+pub mod memory;
+mod product;
+mod simd;
+mod slices;
+mod tasks;
+
+pub use attention::attention;
+pub use gelu::gelu;
+pub use layer_norm::layer_norm;
+pub use linear::linear;
+pub use memory::{keep_large_buffers, peak_memory_bytes};

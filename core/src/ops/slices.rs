@@ -1,0 +1,39 @@
+//! From tensors to the slices that the kernels work on, with errors that name the operation.
+
+use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, bail};
+
+/// Refuses a tensor that isn't f32.
+pub(super) fn require_f32(op: &'static str, name: &str, tensor: &Tensor) -> Result<()> {
+    if tensor.dtype() != DType::F32 {
+        bail!("{op}: expected `{name}` in f32, got {}", tensor.dtype().as_str());
+    }
+    Ok(())
+}
+
+/// The values that a contiguous layout (with any offset) covers.
+pub(super) fn values<'a>(op: &'static str, storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let CpuStorage::F32(all) = storage else {
+        bail!("{op}: expected f32, got another type of number");
+    };
+    match layout.contiguous_offsets().and_then(|(start, end)| all.get(start..end)) {
+        Some(values) => Ok(values),
+        None => bail!("{op}: expected contiguous values, got strides {:?}", layout.stride()),
+    }
+}
+
+/// Calls `f` with the values of contiguous f32 tensors on the CPU.
+pub(super) fn with_values<const N: usize, R>(
+    op: &'static str,
+    tensors: [&Tensor; N],
+    f: impl FnOnce([&[f32]; N]) -> R,
+) -> Result<R> {
+    let guards = tensors.map(Tensor::storage_and_layout);
+    let mut slices: [&[f32]; N] = [&[]; N];
+    for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
+        let Storage::Cpu(storage) = &**storage else {
+            bail!("{op}: no implementation for this device");
+        };
+        *slice = values(op, storage, layout)?;
+    }
+    Ok(f(slices))
+}

@@ -1,0 +1,242 @@
+//! Tokens, before embedding ([`Tokens`]) and after ([`TokenSet`]), and what describes them.
+//!
+//! Legend of shapes: `B` batch, `T` tokens, `P` patch width, `C` coordinates, `D` model width.
+
+use crate::random::{self, Random};
+use crate::{Mode, Result};
+use candle_core::{DType, Device, Tensor};
+
+/// Whether tokens are values or codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenKind {
+    /// Patches of `width` real values, embedded by a linear map.
+    Patches {
+        /// P.
+        width: usize,
+    },
+    /// Codes in `0..vocabulary`, embedded by a table.
+    Codes {
+        /// Number of different codes.
+        vocabulary: usize,
+    },
+}
+
+/// How a physical coordinate goes into the model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Encoding {
+    /// Sine and cosine at `frequencies` periods, spaced evenly in logarithm from `shortest` to
+    /// `longest`, both in the coordinate's unit.
+    Fourier {
+        /// Shortest period that is told apart.
+        shortest: f64,
+        /// Longest period: about four times the range of the coordinate.
+        longest: f64,
+        /// Number of periods.
+        frequencies: usize,
+    },
+    /// One learned vector per integer in `0..size`.
+    Category {
+        /// Number of categories.
+        size: usize,
+    },
+}
+
+/// One physical coordinate of tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Coordinate {
+    /// Name, for example `time`.
+    pub name: &'static str,
+    /// Unit of the numbers in [`Tokens::coordinates`].
+    pub unit: &'static str,
+    /// How it is encoded.
+    pub encoding: Encoding,
+}
+
+/// What a tokenizer gives, known before any data is read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenSpec {
+    /// Values or codes.
+    pub kind: TokenKind,
+    /// Largest T.
+    pub max_tokens: usize,
+    /// The C coordinates.
+    pub coordinates: Vec<Coordinate>,
+}
+
+/// The values of tokens.
+#[derive(Clone, Debug)]
+pub enum TokenValues {
+    /// `[B, T, P]` f32.
+    Patches(Tensor),
+    /// `[B, T]` u32.
+    Codes(Tensor),
+}
+
+/// Tokens of one modality for a batch of objects.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    /// What they say; finite also where `valid` is 0, since 0 times NaN is NaN.
+    pub values: TokenValues,
+    /// `[B, T]` u8: 0 for padding and for tokens without one measured value.
+    pub valid: Tensor,
+    /// `[B, T, C]` f32, in the units of the [`TokenSpec`].
+    pub coordinates: Tensor,
+    /// `[B, T, P]` f32 inverse variance, where the instrument gives it.
+    pub weights: Option<Tensor>,
+    /// `[B]`: whether the object has this modality.
+    pub present: Vec<bool>,
+}
+
+impl Tokens {
+    /// Number of objects.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.present.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.present.is_empty()
+    }
+
+    /// The same tokens on another device.
+    ///
+    /// # Errors
+    /// If the device refuses.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        Ok(Self {
+            values: match &self.values {
+                TokenValues::Patches(t) => TokenValues::Patches(t.to_device(device)?),
+                TokenValues::Codes(t) => TokenValues::Codes(t.to_device(device)?),
+            },
+            valid: self.valid.to_device(device)?,
+            coordinates: self.coordinates.to_device(device)?,
+            weights: self.weights.as_ref().map(|w| w.to_device(device)).transpose()?,
+            present: self.present.clone(),
+        })
+    }
+
+    /// Checks shapes and types against `spec`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] that names `tokenizer`.
+    pub fn check(&self, tokenizer: &str, spec: &TokenSpec) -> Result<()> {
+        let wrong = |what: &str, expected: String, found: &Tensor| crate::Error::Shape {
+            part: format!("tokenizer of `{tokenizer}`, {what}"),
+            expected,
+            found: format!("{:?} {:?}", found.dtype(), found.dims()),
+        };
+        let b = self.len();
+        let t = self.valid.dims().get(1).copied().unwrap_or(0);
+        if self.valid.dims() != [b, t] || self.valid.dtype() != DType::U8 || t > spec.max_tokens {
+            return Err(wrong("valid", format!("U8 [{b}, T <= {}]", spec.max_tokens), &self.valid));
+        }
+        let c = spec.coordinates.len();
+        if self.coordinates.dims() != [b, t, c] || self.coordinates.dtype() != DType::F32 {
+            return Err(wrong("coordinates", format!("F32 [{b}, {t}, {c}]"), &self.coordinates));
+        }
+        match (&self.values, spec.kind) {
+            (TokenValues::Patches(v), TokenKind::Patches { width }) => {
+                if v.dims() != [b, t, width] || v.dtype() != DType::F32 {
+                    return Err(wrong("values", format!("F32 [{b}, {t}, {width}]"), v));
+                }
+            }
+            (TokenValues::Codes(v), TokenKind::Codes { .. }) => {
+                if v.dims() != [b, t] || v.dtype() != DType::U32 {
+                    return Err(wrong("values", format!("U32 [{b}, {t}]"), v));
+                }
+            }
+            (TokenValues::Patches(v) | TokenValues::Codes(v), kind) => return Err(wrong("values", format!("{kind:?}"), v)),
+        }
+        Ok(())
+    }
+}
+
+/// What a forward pass may depend on besides its inputs.
+#[derive(Clone, Copy, Debug)]
+pub struct Forward {
+    /// Training (drop-out) or not.
+    pub mode: Mode,
+    /// The run's seed.
+    pub seed: u64,
+    /// Optimizer steps taken so far.
+    pub step: u64,
+}
+
+impl Forward {
+    /// For use after training: nothing is drawn.
+    #[must_use]
+    pub fn evaluate() -> Self {
+        Self { mode: Mode::Evaluate, seed: 0, step: 0 }
+    }
+
+    /// A random stream for one purpose in this step.
+    #[must_use]
+    pub fn random(&self, purpose: &str) -> Random {
+        random::stream(self.seed, purpose, &[&self.step.to_le_bytes()])
+    }
+}
+
+/// Embedded tokens of one modality, for those objects of the batch that have it: an absent modality
+/// costs nothing.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    /// The user's name of the modality.
+    pub modality: String,
+    /// `[N]`: which rows of the batch these are, ascending.
+    pub rows: Vec<u32>,
+    /// `[N, T, D]`.
+    pub embedded: Tensor,
+    /// `[N, T]` u8.
+    pub valid: Tensor,
+}
+
+/// Embedded tokens of all modalities, each in a segment of its own, in the config's order.
+#[derive(Clone, Debug)]
+pub struct TokenSet {
+    /// B, the number of objects.
+    pub batch: usize,
+    /// One per modality; one that no object of the batch has is left out.
+    pub segments: Vec<Segment>,
+}
+
+impl TokenSet {
+    /// The segment of `modality`, if any object has it.
+    #[must_use]
+    pub fn segment(&self, modality: &str) -> Option<&Segment> {
+        self.segments.iter().find(|s| s.modality == modality)
+    }
+}
+
+impl Segment {
+    /// Puts `x` `[N, ..]`, one row per object of the segment, into `[B, ..]` with zeros elsewhere.
+    ///
+    /// # Errors
+    /// If `x` does not have N rows.
+    pub fn scatter(&self, x: &Tensor, batch: usize) -> Result<Tensor> {
+        scatter_rows(x, &self.rows, batch)
+    }
+}
+
+/// Puts row `i` of `x` `[N, ..]` at row `rows[i]` of a `[batch, ..]` tensor of zeros.
+///
+/// # Errors
+/// If `x` does not have as many rows as `rows`.
+pub fn scatter_rows(x: &Tensor, rows: &[u32], batch: usize) -> Result<Tensor> {
+    if rows.len() == batch {
+        return Ok(x.clone());
+    }
+    let n = u32::try_from(x.dim(0)?).unwrap_or(u32::MAX);
+    // Rows without a source read one row of zeros behind the last.
+    let mut source = vec![n; batch];
+    for (i, row) in (0u32..).zip(rows) {
+        if let Some(place) = source.get_mut(*row as usize) {
+            *place = i;
+        }
+    }
+    let mut zero = x.dims().to_vec();
+    zero[0] = 1;
+    let zero = Tensor::zeros(zero, x.dtype(), x.device())?;
+    Ok(Tensor::cat(&[x, &zero], 0)?.index_select(&Tensor::new(source, x.device())?, 0)?)
+}

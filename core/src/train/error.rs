@@ -1,0 +1,161 @@
+//! What can go wrong with a run folder, a checkpoint, or training itself.
+
+use std::path::PathBuf;
+
+/// A run folder or checkpoint is wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The output folder holds a run already.
+    #[error("`{}` holds another run", path.display())]
+    RunExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder is not a run.
+    #[error("`{}` is not a run: it has no `{missing}`", path.display())]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+        /// What a run would have.
+        missing: &'static str,
+    },
+    /// There is no checkpoint to go on from.
+    #[error("`{}` has no complete checkpoint", path.display())]
+    NoCheckpoint {
+        /// The run folder.
+        path: PathBuf,
+    },
+    /// A file can't be read as what it should be.
+    #[error("`{}` can't be read: {reason}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the reader said.
+        reason: String,
+    },
+    /// A tensor that the model has is not in the file.
+    #[error("`{}` has no tensor `{name}`", path.display())]
+    MissingTensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// A tensor in the file that the model doesn't have.
+    #[error("`{}` has a tensor `{name}` that the model doesn't have", path.display())]
+    ExtraTensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// A tensor of another shape.
+    #[error("`{}`: tensor `{name}` should have shape {expected:?}, has {found:?}", path.display())]
+    TensorShape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Of the model.
+        expected: Vec<usize>,
+        /// In the file.
+        found: Vec<usize>,
+    },
+    /// The run was made from another config.
+    #[error("the run in `{}` was made with another config: `{key}` was {was}, is {is}", path.display())]
+    OtherConfig {
+        /// The run folder.
+        path: PathBuf,
+        /// First key that differs.
+        key: String,
+        /// Value in the run.
+        was: String,
+        /// Value now.
+        is: String,
+    },
+    /// The data changed since the checkpoint.
+    #[error("the data in `{}` changed since the run in `{}` was made", data.display(), path.display())]
+    OtherData {
+        /// The run folder.
+        path: PathBuf,
+        /// The data folder.
+        data: PathBuf,
+    },
+}
+
+impl CheckpointError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::RunExists { .. } => {
+                "go on with it by `--resume`, replace it by `--overwrite`, or choose another folder by `--set run.output=DIR`".into()
+            }
+            Self::NotARun { .. } => "give the folder that `panchroma train` wrote, for example `runs/quickstart`".into(),
+            Self::NoCheckpoint { .. } => "train again without `--resume`, or lower `train.checkpoint_every`".into(),
+            Self::Unreadable { .. } => {
+                "the file is damaged: remove its checkpoint folder and use `--resume` to go on from the one before".into()
+            }
+            Self::MissingTensor { .. } | Self::ExtraTensor { .. } | Self::TensorShape { .. } => {
+                "the checkpoint belongs to another model: use the `config.toml` of its own run".into()
+            }
+            Self::OtherConfig { .. } => {
+                "resume with the run's own config (`panchroma train RUN/config.toml --resume`), or start a new run by `--set run.output=DIR`".into()
+            }
+            Self::OtherData { .. } => "start a new run by `--set run.output=DIR`, or put the data back".into(),
+        })
+    }
+}
+
+/// Training can't go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The loss or a gradient is NaN or infinite.
+    #[error("{what} is not finite at step {step}, in the batch of {}", objects.join(", "))]
+    NotFinite {
+        /// `loss` or `gradient`.
+        what: &'static str,
+        /// Steps taken before.
+        step: u64,
+        /// The first objects of the batch.
+        objects: Vec<String>,
+    },
+    /// A trainable parameter gets no gradient.
+    #[error("parameter `{parameter}` gets {what} from {}", heads.join(", "))]
+    DeadGradient {
+        /// Its name.
+        parameter: String,
+        /// `no gradient`, or `a gradient of exactly zero`.
+        what: &'static str,
+        /// The heads, each as `[head.NAME]`.
+        heads: Vec<String>,
+    },
+    /// No batch gave a loss.
+    #[error("no head gives a loss: looked at {batches} batches of {batch} objects")]
+    NothingToLearn {
+        /// How many batches were looked at.
+        batches: usize,
+        /// Their size.
+        batch: usize,
+    },
+}
+
+impl TrainError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NotFinite { .. } => {
+                "lower `train.learning_rate` or set `train.clip_norm`; the last checkpoint is untouched".into()
+            }
+            Self::DeadGradient { .. } => {
+                "nothing would train it: remove the part that it belongs to, or add a head that uses it; a plugin's operation may lack a backward".into()
+            }
+            Self::NothingToLearn { .. } => {
+                "a contrastive head needs objects that have two of its modalities in one batch: raise `train.batch`, or see `panchroma check` for what the data holds".into()
+            }
+        })
+    }
+}

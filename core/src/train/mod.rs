@@ -1,0 +1,23 @@
+//! Training: the loop, and everything that a run leaves behind.
+
+pub mod checkpoint;
+mod config;
+mod ema;
+mod error;
+mod events;
+mod guard;
+mod log;
+mod optimizer;
+mod run;
+mod schedule;
+mod trainer;
+
+pub use config::{GroupConfig, TrainConfig};
+pub use error::{CheckpointError, TrainError};
+pub use events::EventWriter;
+pub use guard::check_gradients;
+pub use log::RunLog;
+pub use optimizer::{AdamW, Group, StepReport};
+pub use run::{RunFolder, load_run};
+pub use schedule::{Schedule, ScheduleKind};
+pub use trainer::{Event, Observer, Outcome, TrainOptions, train};

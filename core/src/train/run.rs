@@ -1,0 +1,174 @@
+//! The folder that a training writes, and how a trained model is taken from it.
+
+use super::CheckpointError;
+use super::checkpoint::{self, State, write_atomically};
+use crate::config::Document;
+use crate::{Error, Experiment, Model, Registry, Result};
+use candle_core::Device;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The paths in a run.
+#[derive(Clone, Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+/// What training does when the folder holds a run already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Existing {
+    Refuse,
+    Resume,
+    Overwrite,
+}
+
+impl RunFolder {
+    /// The run in `path`, which need not exist.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_path_buf() }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The resolved config.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.path.join("config.toml")
+    }
+
+    /// The checkpoints.
+    #[must_use]
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    /// The final numbers.
+    #[must_use]
+    pub fn results(&self) -> PathBuf {
+        self.path.join("results.json")
+    }
+
+    /// The page.
+    #[must_use]
+    pub fn report(&self) -> PathBuf {
+        self.path.join("report.html")
+    }
+
+    /// Makes the folder and writes the config, or checks that the run in it is the same one.
+    pub(super) fn prepare(&self, experiment: &Experiment, existing: Existing) -> Result<()> {
+        let config = experiment.document.to_toml();
+        if self.config().exists() || self.checkpoints().exists() {
+            match existing {
+                Existing::Refuse => return Err(CheckpointError::RunExists { path: self.path.clone() }.into()),
+                Existing::Resume => self.same_config(experiment)?,
+                Existing::Overwrite => {
+                    // Only what a run writes: a wrong `run.output` must not cost anybody a folder.
+                    for name in ["checkpoints", "log.jsonl", "results.json", "report.html", "report.json", "config.toml"] {
+                        let path = self.path.join(name);
+                        let removed =
+                            if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+                        match removed {
+                            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                                return Err(Error::Io { action: "remove", path, source: e });
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+            }
+        } else if existing == Existing::Resume {
+            return Err(CheckpointError::NotARun { path: self.path.clone(), missing: "config.toml" }.into());
+        }
+        let checkpoints = self.checkpoints();
+        fs::create_dir_all(&checkpoints).map_err(Error::io("create", &checkpoints))?;
+        write_atomically(&self.config(), config.as_bytes())
+    }
+
+    /// A resumed run may be longer, save more often or read elsewhere; the rest must be the same.
+    fn same_config(&self, experiment: &Experiment) -> Result<()> {
+        const FREE: [&str; 9] = [
+            "run.output",
+            "run.name",
+            "train.max_steps",
+            "train.checkpoint_every",
+            "train.keep_checkpoints",
+            "train.evaluate_every",
+            "data.threads",
+            "data.prefetch",
+            "data.cache_mib",
+        ];
+        let before = flat(&Document::load(&self.config(), &[])?);
+        let now = flat(&experiment.document);
+        let free = |key: &str| FREE.contains(&key) || key.starts_with("probe.") || key.starts_with("evaluate.");
+        for key in before.keys().chain(now.keys()).filter(|k| !free(k)) {
+            let show = |value: Option<&String>| value.map_or_else(|| "not set".into(), |v| format!("`{v}`"));
+            let (was, is) = (before.get(key), now.get(key));
+            if was != is {
+                return Err(CheckpointError::OtherConfig {
+                    path: self.path.clone(),
+                    key: key.clone(),
+                    was: show(was),
+                    is: show(is),
+                }
+                .into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Every value of a config by its dotted key.
+fn flat(document: &Document) -> BTreeMap<String, String> {
+    fn add(path: String, value: &toml::Value, flat: &mut BTreeMap<String, String>) {
+        match value {
+            toml::Value::Table(table) => {
+                for (key, value) in table {
+                    add(if path.is_empty() { key.clone() } else { format!("{path}.{key}") }, value, flat);
+                }
+            }
+            value => {
+                flat.insert(path, value.to_string());
+            }
+        }
+    }
+    let mut values = BTreeMap::new();
+    // What `to_toml` writes can be parsed: its own tests see to that.
+    let table = document.to_toml().parse::<toml::Table>().unwrap_or_default();
+    add(String::new(), &toml::Value::Table(table), &mut values);
+    values
+}
+
+/// A trained model with its config, from a run folder.
+///
+/// The weights are the moving average where the run kept one.
+///
+/// # Errors
+/// If the folder is not a run, has no complete checkpoint, or the checkpoint is damaged or of
+/// another model.
+pub fn load_run(
+    path: &Path,
+    overrides: &[String],
+    registry: &Registry,
+    device: &Device,
+) -> Result<(Experiment, Model, State)> {
+    let run = RunFolder::new(path);
+    if !run.config().is_file() {
+        return Err(CheckpointError::NotARun { path: path.to_path_buf(), missing: "config.toml" }.into());
+    }
+    let experiment = Experiment::read(Document::load(&run.config(), overrides)?, registry)?;
+    let mut model = Model::new(&experiment, registry, device)?;
+    let folder = checkpoint::latest(&run.checkpoints())
+        .ok_or_else(|| CheckpointError::NoCheckpoint { path: path.to_path_buf() })?;
+    let state = checkpoint::read_state(&folder)?;
+    model.restore(&state.fitted)?;
+    let average = folder.join("average.safetensors");
+    let weights = if average.is_file() { average } else { folder.join("model.safetensors") };
+    checkpoint::load_parameters(&weights, &model.parameters().all())?;
+    Ok((experiment, model, state))
+}

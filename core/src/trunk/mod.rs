@@ -1,0 +1,49 @@
+//! The transformer(s) between tokens and heads.
+//!
+//! Legend of shapes: `B` batch, `T` tokens, `D` width, `H` heads, `K` width of a head.
+
+mod attention;
+mod block;
+mod encoder;
+mod fused;
+mod pool;
+mod towers;
+
+pub use attention::Attention;
+pub use block::{Block, Norm};
+pub use encoder::{Encoder, EncoderConfig};
+pub use fused::{Fused, FusedConfig};
+pub use pool::{Pool, PoolKind};
+pub use towers::{Towers, TowersConfig};
+
+use crate::{Features, Forward, Parameters, Result, TokenSet, TokenSpec, View};
+
+/// What a trunk may know while it is built.
+#[derive(Debug)]
+pub struct TrunkContext<'a> {
+    /// The user's names of the modalities and what their tokens look like, in the config's order.
+    pub modalities: &'a [(String, TokenSpec)],
+    /// Where the trunk makes its parameters.
+    pub parameters: &'a Parameters,
+}
+
+/// Turns embedded tokens into features.
+///
+/// # Contract
+/// * Tokens with `valid = 0` may hold anything and influence nothing.
+/// * Under [`View::Isolated`] what a modality gives does not depend on any other modality.
+/// * An object without a modality gets zeros and `present = false` there.
+pub trait Trunk: Send + Sync {
+    /// Width D of embedded tokens and of features.
+    fn width(&self) -> usize;
+
+    /// Tokens -> features.
+    ///
+    /// # Errors
+    /// If a segment is not of the trunk's width, or names a modality that it was not built for.
+    fn forward(&self, tokens: &TokenSet, view: View, context: &Forward) -> Result<Features>;
+
+    /// Floating-point operations of one forward pass for `batch` objects with `tokens` tokens per
+    /// modality (in the order of [`TrunkContext::modalities`]), for the plan.
+    fn flops(&self, batch: usize, tokens: &[usize], view: View) -> f64;
+}

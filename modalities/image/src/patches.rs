@@ -1,0 +1,217 @@
+//! The tokenizer `patches`: squares of an image, as in a vision transformer (Dosovitskiy et al. 2021,
+//! arXiv:2010.11929), at their place relative to the centre.
+
+use candle_core::{Device, Tensor};
+use panchroma_core::{
+    Array, Arrays, Coordinate, Descriptor, Encoding, Error, Forward, Result, Section, TokenKind, TokenSpec,
+    TokenValues, Tokenizer, TokenizerContext, Tokens, Values,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Keys of `[modality.NAME.tokenizer]` with `kind = "patches"`.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PatchesConfig {
+    /// Side of a square in pixels; must divide the image's side. Default 8.
+    #[serde(default = "eight")]
+    pub patch: usize,
+    /// `across` (default): a token holds all channels of its square; `per_band`: one channel, so that
+    /// a missing channel costs nothing and channels can be masked by themselves.
+    #[serde(default)]
+    pub layout: Layout,
+}
+
+/// What one token holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// All channels of a square.
+    #[default]
+    Across,
+    /// One channel of a square.
+    PerBand,
+}
+
+fn eight() -> usize {
+    8
+}
+
+/// Squares of arrays that have `flux` `[C, H, W]`, every value with its own validity.
+///
+/// A token holds its square channel by channel, line by line. Pixels that are not valid are 0 and have
+/// weight 0, the others weight 1; a token without a valid pixel is not valid. Tokens go line by line over
+/// the image, with `per_band` channel after channel.
+#[derive(Debug, Clone)]
+pub struct Patches {
+    patch: usize,
+    layout: Layout,
+    channels: usize,
+    height: usize,
+    width: usize,
+}
+
+inventory::submit! { Descriptor::<dyn Tokenizer> {
+    name: "patches",
+    summary: "squares of an image at their place, over all channels or one by one",
+    origin: env!("CARGO_PKG_NAME"),
+    example: "patch = 8\nlayout = \"across\"\n",
+    schema: || schemars::schema_for!(PatchesConfig),
+    build: |section, context| Ok(Box::new(Patches::build(section, context)?)),
+} }
+
+impl Patches {
+    /// Builds it from its table.
+    ///
+    /// # Errors
+    /// If `patch` does not divide the image, or the modality is no image.
+    pub fn build(section: &Section, context: &TokenizerContext<'_>) -> Result<Self> {
+        let config: PatchesConfig = section.read()?;
+        let arrays = context.arrays;
+        let axes: &[&str] = &["C", "H", "W"];
+        let is_image = arrays.valid_axes == axes && arrays.fields.iter().any(|f| f.name == "flux" && f.axes == axes);
+        let (Some(channels), Some(height), Some(width), true) =
+            (arrays.size("C"), arrays.size("H"), arrays.size("W"), is_image)
+        else {
+            let reason = format!("`patches` needs a modality with images, which `{}` is not", context.modality);
+            return Err(section.reject("kind", reason));
+        };
+        for side in [height, width] {
+            if config.patch == 0 || side % config.patch != 0 {
+                return Err(section.reject("patch", indivisible(config.patch, side)));
+            }
+        }
+        Ok(Self { patch: config.patch, layout: config.layout, channels, height, width })
+    }
+
+    /// Channels in one token.
+    fn depth(&self) -> usize {
+        if self.layout == Layout::Across { self.channels } else { 1 }
+    }
+
+    /// T.
+    fn count(&self) -> usize {
+        self.channels / self.depth() * (self.height / self.patch) * (self.width / self.patch)
+    }
+
+    /// First channel, line and place of token `t`.
+    fn corner(&self, t: usize) -> (usize, usize, usize) {
+        let (down, right) = (self.height / self.patch, self.width / self.patch);
+        (t / (down * right), t / right % down * self.patch, t % right * self.patch)
+    }
+
+    /// Where in `[C, H, W]` the values of token `t` lie, in their order.
+    fn pixels(&self, t: usize) -> impl Iterator<Item = usize> {
+        let (c0, y0, x0) = self.corner(t);
+        let (p, height, width) = (self.patch, self.height, self.width);
+        (0..self.depth() * p * p).map(move |k| {
+            let (c, y, x) = (c0 + k / (p * p), y0 + k / p % p, x0 + k % p);
+            (c * height + y) * width + x
+        })
+    }
+
+    fn wrong(&self, what: &str, expected: String, found: &[usize]) -> Error {
+        Error::Shape { part: format!("tokenizer `patches`, {what}"), expected, found: format!("shape {found:?}") }
+    }
+}
+
+/// `10` does not divide 63, but 9 and 21 do.
+fn indivisible(patch: usize, side: usize) -> String {
+    let below = (1..patch.min(side + 1)).rev().find(|d| side % d == 0);
+    let above = (patch + 1..=side).find(|d| side % d == 0);
+    let nearest: Vec<String> = [below, above].into_iter().flatten().map(|d| format!("`{d}`")).collect();
+    format!("`patch = {patch}` does not divide `size = {side}`; the nearest that do: {}", nearest.join(" and "))
+}
+
+impl Tokenizer for Patches {
+    fn spec(&self) -> TokenSpec {
+        let encoding = Encoding::Fourier {
+            shortest: self.patch as f64,
+            longest: 4.0 * self.height.max(self.width) as f64,
+            frequencies: 12,
+        };
+        let mut coordinates: Vec<Coordinate> =
+            ["x", "y"].map(|name| Coordinate { name, unit: "pixel", encoding }).into();
+        if self.layout == Layout::PerBand {
+            let encoding = Encoding::Category { size: self.channels };
+            coordinates.push(Coordinate { name: "channel", unit: "", encoding });
+        }
+        TokenSpec {
+            kind: TokenKind::Patches { width: self.depth() * self.patch * self.patch },
+            max_tokens: self.count(),
+            coordinates,
+        }
+    }
+
+    fn tokenize(&self, arrays: &Arrays, _context: &Forward) -> Result<Tokens> {
+        let batch = arrays.len();
+        let expected = [batch, self.channels, self.height, self.width];
+        let (shape, flux) = arrays.f32("flux")?;
+        let (valid_shape, valid) = arrays.valid()?;
+        for (what, shape) in [("flux", shape), ("valid", valid_shape)] {
+            if shape != expected {
+                return Err(self.wrong(what, format!("{expected:?}"), shape));
+            }
+        }
+        let (count, patch) = (self.count(), self.depth() * self.patch * self.patch);
+        let image = self.channels * self.height * self.width;
+        let per_band = self.layout == Layout::PerBand;
+        let axes = if per_band { 3 } else { 2 };
+        let mut values = Vec::with_capacity(batch * count * patch);
+        let mut weights = Vec::with_capacity(batch * count * patch);
+        let mut token_valid = vec![0u8; batch * count];
+        let mut coordinates = Vec::with_capacity(batch * count * axes);
+        let middle = |corner: usize, side: usize| corner as f32 + 0.5 * self.patch as f32 - 0.5 * side as f32;
+        for at in 0..batch * count {
+            let (b, t) = (at / count, at % count);
+            for pixel in self.pixels(t).map(|pixel| b * image + pixel) {
+                let measured = valid[pixel] == 1 && arrays.present[b];
+                values.push(if measured { flux[pixel] } else { 0.0 });
+                weights.push(f32::from(u8::from(measured)));
+                token_valid[at] |= u8::from(measured);
+            }
+            let (channel, y, x) = self.corner(t);
+            coordinates.extend([middle(x, self.width), middle(y, self.height)]);
+            coordinates.extend(per_band.then_some(channel as f32));
+        }
+        let cpu = Device::Cpu;
+        Ok(Tokens {
+            values: TokenValues::Patches(Tensor::from_vec(values, (batch, count, patch), &cpu)?),
+            valid: Tensor::from_vec(token_valid, (batch, count), &cpu)?,
+            coordinates: Tensor::from_vec(coordinates, (batch, count, axes), &cpu)?,
+            weights: Some(Tensor::from_vec(weights, (batch, count, patch), &cpu)?),
+            present: arrays.present.clone(),
+        })
+    }
+
+    /// Exact. Which pixels were measured comes from the weights; without weights all pixels of a valid
+    /// token count.
+    fn reconstruct(&self, tokens: &Tokens, _context: &Forward) -> Result<Option<Arrays>> {
+        tokens.check("patches", &self.spec())?;
+        let TokenValues::Patches(values) = &tokens.values else { return Ok(None) };
+        let (batch, count, patch) = values.dims3()?;
+        if count != self.count() {
+            return Err(self.wrong("tokens", format!("{} of them", self.count()), values.dims()));
+        }
+        let values = values.flatten_all()?.to_vec1::<f32>()?;
+        let weights = tokens.weights.as_ref().map(|w| w.flatten_all()?.to_vec1::<f32>()).transpose()?;
+        let token_valid = tokens.valid.flatten_all()?.to_vec1::<u8>()?;
+        let image = self.channels * self.height * self.width;
+        let mut flux = vec![0f32; batch * image];
+        let mut valid = vec![0u8; batch * image];
+        for at in (0..batch * count).filter(|at| token_valid[*at] == 1) {
+            let (b, t) = (at / count, at % count);
+            for (k, pixel) in (at * patch..).zip(self.pixels(t)) {
+                if weights.as_ref().is_none_or(|w| w[k] > 0.0) {
+                    flux[b * image + pixel] = values[k];
+                    valid[b * image + pixel] = 1;
+                }
+            }
+        }
+        let shape = [batch, self.channels, self.height, self.width];
+        let fields = BTreeMap::from([("flux".to_owned(), Array::f32(&shape, flux)?)]);
+        let valid = Array::new(&shape, Values::U8(valid))?;
+        Ok(Some(Arrays { present: tokens.present.clone(), valid, fields }))
+    }
+}

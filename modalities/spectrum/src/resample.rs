@@ -1,0 +1,261 @@
+//! Any wavelength sampling onto one common grid, conserving flux and propagating errors.
+//!
+//! A sample of the grid gets the mean over its bin of the straight lines that join the good input
+//! samples. Where the input is finer than the grid this is an average that conserves flux, as in
+//! SpectRes (Carnall 2017, arXiv:1705.05165); where it is coarser it is linear interpolation; there
+//! is no seam between the two. The mean is a weighted sum of input samples, so its variance is the
+//! sum of their variances times the squared weights. It is not weighted by inverse variance: that
+//! would shift lines towards their well measured side.
+
+use crate::config::Spacing;
+
+/// The common wavelength grid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grid {
+    /// Wavelength of the samples, in Angstrom.
+    pub centres: Vec<f64>,
+    /// Borders of their bins: one more than samples.
+    edges: Vec<f64>,
+}
+
+impl Grid {
+    /// `samples` (2 or more) wavelengths from `from` to `to`, both in Angstrom and positive.
+    #[must_use]
+    pub fn new(from: f64, to: f64, samples: usize, spacing: Spacing) -> Self {
+        let steps = samples.max(2) as f64 - 1.0;
+        let at = |i: f64| match spacing {
+            Spacing::Log => from * (to / from).powf(i / steps),
+            Spacing::Linear => from + (to - from) * i / steps,
+        };
+        Self {
+            centres: (0..samples).map(|i| at(i as f64)).collect(),
+            edges: (0..=samples).map(|i| at(i as f64 - 0.5)).collect(),
+        }
+    }
+
+    /// Number of samples.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.centres.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.centres.is_empty()
+    }
+
+    /// Width of each bin in Angstrom.
+    #[must_use]
+    pub fn widths(&self) -> Vec<f64> {
+        self.edges.windows(2).map(|e| e[1] - e[0]).collect()
+    }
+}
+
+/// One sample of a spectrum as measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// Angstrom, strictly ascending over a spectrum.
+    pub wavelength: f64,
+    /// Flux density per Angstrom; finite where `good`.
+    pub flux: f64,
+    /// Its variance; 0 if unknown.
+    pub variance: f64,
+    /// Whether the flux means anything.
+    pub good: bool,
+}
+
+/// A spectrum on the common grid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resampled {
+    /// `[L]` flux density; 0 where not valid.
+    pub flux: Vec<f64>,
+    /// `[L]` inverse variance; 0 where not valid or not known.
+    pub ivar: Vec<f64>,
+    /// `[L]` whether at least half of the bin lies between good samples.
+    pub valid: Vec<bool>,
+}
+
+/// A straight line between two good samples.
+struct Piece {
+    from: Sample,
+    to: Sample,
+    /// Whether the piece before ends where this one starts.
+    joined: bool,
+}
+
+/// Brings `samples` onto `grid`. A step between good samples is bridged if it is at most `max_gap`
+/// times the larger of the steps between the measured wavelengths beside it.
+#[must_use]
+pub fn resample(samples: &[Sample], grid: &Grid, max_gap: f64) -> Resampled {
+    let pieces = pieces(samples, max_gap);
+    let mut out =
+        Resampled { flux: vec![0.0; grid.len()], ivar: vec![0.0; grid.len()], valid: vec![false; grid.len()] };
+    let mut first = 0;
+    for (i, edge) in grid.edges.windows(2).enumerate() {
+        let (low, high) = (edge[0], edge[1]);
+        while pieces.get(first).is_some_and(|p| p.to.wavelength <= low) {
+            first += 1;
+        }
+        let (mut covered, mut sum, mut variance) = (0.0, 0.0, 0.0);
+        // Weight of the sample where two pieces meet: both add to it before it is squared.
+        let mut shared = (0.0, 0.0);
+        for piece in pieces[first..].iter().take_while(|p| p.from.wavelength < high) {
+            let (a, b) = (piece.from.wavelength.max(low), piece.to.wavelength.min(high));
+            let part = b - a;
+            let t = (0.5 * (a + b) - piece.from.wavelength) / (piece.to.wavelength - piece.from.wavelength);
+            let (mut left, right) = (part * (1.0 - t), part * t);
+            covered += part;
+            sum += left * piece.from.flux + right * piece.to.flux;
+            if piece.joined {
+                left += shared.0;
+            } else {
+                variance += shared.0 * shared.0 * shared.1;
+            }
+            variance += left * left * piece.from.variance;
+            shared = (right, piece.to.variance);
+        }
+        variance += shared.0 * shared.0 * shared.1;
+        // A flux near the largest number there is overflows in the sum; it is no measurement.
+        if covered >= 0.5 * (high - low) && sum.is_finite() {
+            out.valid[i] = true;
+            out.flux[i] = sum / covered;
+            out.ivar[i] = if variance > 0.0 { covered * covered / variance } else { 0.0 };
+        }
+    }
+    out
+}
+
+fn pieces(samples: &[Sample], max_gap: f64) -> Vec<Piece> {
+    let step = |i: usize| Some(samples.get(i + 1)?.wavelength - samples.get(i)?.wavelength);
+    let good: Vec<usize> = (0..samples.len()).filter(|i| samples[*i].good).collect();
+    let mut pieces: Vec<Piece> = Vec::with_capacity(good.len());
+    let mut last = None;
+    for pair in good.windows(2) {
+        let (i, j) = (pair[0], pair[1]);
+        let before = i.checked_sub(1).and_then(step);
+        let after = step(j);
+        // A spectrum of two samples has no other step to compare with.
+        let usual = match (before, after) {
+            (None, None) => f64::INFINITY,
+            (a, b) => a.unwrap_or(0.0).max(b.unwrap_or(0.0)),
+        };
+        if samples[j].wavelength - samples[i].wavelength <= max_gap * usual {
+            pieces.push(Piece { from: samples[i], to: samples[j], joined: last == Some(i) });
+            last = Some(j);
+        }
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spectrum(n: usize, step: f64) -> Vec<Sample> {
+        (0..n)
+            .map(|i| {
+                // Steps that vary by 20 %, as between two arms of a spectrograph.
+                let wavelength = 4000.0 + step * (i as f64 + 0.1 * (i as f64).sin());
+                let flux = 5.0 + (wavelength / 37.0).sin() + 0.002 * (wavelength - 4000.0);
+                Sample { wavelength, flux, variance: 0.5 + 0.3 * (i as f64 * 0.7).cos(), good: i % 17 != 5 }
+            })
+            .collect()
+    }
+
+    /// Mean over each bin and its variance, from the weights that a fine quadrature gives.
+    fn naive(samples: &[Sample], grid: &Grid) -> Vec<(f64, f64)> {
+        let good: Vec<Sample> = samples.iter().copied().filter(|s| s.good).collect();
+        let n = 20_000;
+        grid.edges
+            .windows(2)
+            .map(|e| {
+                let mut weight = vec![0.0; good.len()];
+                for k in 0..n {
+                    let x = e[0] + (e[1] - e[0]) * (k as f64 + 0.5) / n as f64;
+                    let right = good.iter().position(|s| s.wavelength > x).expect("inside the spectrum");
+                    let (a, b) = (&good[right - 1], &good[right]);
+                    let t = (x - a.wavelength) / (b.wavelength - a.wavelength);
+                    weight[right - 1] += (1.0 - t) / n as f64;
+                    weight[right] += t / n as f64;
+                }
+                let flux = weight.iter().zip(&good).map(|(w, s)| w * s.flux).sum();
+                let variance: f64 = weight.iter().zip(&good).map(|(w, s)| w * w * s.variance).sum();
+                (flux, 1.0 / variance)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn fine_and_coarse_input_agree_with_a_naive_quadrature() {
+        for (step, n) in [(1.3, 800), (40.0, 28)] {
+            for spacing in [Spacing::Log, Spacing::Linear] {
+                let samples = spectrum(n, step);
+                let grid = Grid::new(4100.0, 4900.0, 60, spacing);
+                let out = resample(&samples, &grid, 3.0);
+                for (i, (flux, ivar)) in naive(&samples, &grid).into_iter().enumerate() {
+                    assert!(out.valid[i]);
+                    assert!((out.flux[i] - flux).abs() < 1e-4, "step {step}, bin {i}: {} and {flux}", out.flux[i]);
+                    assert!(
+                        (out.ivar[i] / ivar - 1.0).abs() < 1e-3,
+                        "step {step}, bin {i}: {} and {ivar}",
+                        out.ivar[i]
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn flux_is_conserved() {
+        let mut samples = spectrum(900, 1.0);
+        samples.iter_mut().for_each(|s| s.good = true);
+        let grid = Grid::new(4100.0, 4700.0, 97, Spacing::Log);
+        let out = resample(&samples, &grid, 3.0);
+        let total: f64 = out.flux.iter().zip(grid.widths()).map(|(f, w)| f * w).sum();
+        let (low, high) = (grid.edges[0], grid.edges[97]);
+        // Trapezoids under the input between the outer borders of the grid.
+        let value = |x: f64, a: &Sample, b: &Sample| {
+            a.flux + (b.flux - a.flux) * (x - a.wavelength) / (b.wavelength - a.wavelength)
+        };
+        let expected: f64 = samples
+            .windows(2)
+            .map(|p| (p[0].wavelength.max(low), p[1].wavelength.min(high), &p[0], &p[1]))
+            .filter(|(x, y, _, _)| y > x)
+            .map(|(x, y, a, b)| 0.5 * (value(x, a, b) + value(y, a, b)) * (y - x))
+            .sum();
+        assert!((total / expected - 1.0).abs() < 1e-12, "{total} and {expected}");
+    }
+
+    #[test]
+    fn gaps_and_what_lies_outside_stay_without_data() {
+        let mut samples = spectrum(400, 2.0);
+        for s in &mut samples {
+            s.good = !(4300.0..4400.0).contains(&s.wavelength);
+        }
+        let grid = Grid::new(3900.0, 4900.0, 101, Spacing::Linear);
+        let out = resample(&samples, &grid, 3.0);
+        for (centre, (valid, flux)) in grid.centres.iter().zip(out.valid.iter().zip(&out.flux)) {
+            let inside = (4005.0..4295.0).contains(centre) || (4405.0..4790.0).contains(centre);
+            let outside = *centre < 3995.0 || (4305.0..4395.0).contains(centre) || *centre > 4805.0;
+            assert!(!(inside && !valid), "{centre}");
+            assert!(!(outside && (*valid || *flux != 0.0)), "{centre}");
+        }
+    }
+
+    #[test]
+    fn unknown_errors_stay_unknown() {
+        let mut samples = spectrum(100, 2.0);
+        samples.iter_mut().for_each(|s| s.variance = 0.0);
+        let out = resample(&samples, &Grid::new(4050.0, 4100.0, 10, Spacing::Log), 3.0);
+        assert!(out.ivar.iter().all(|v| *v == 0.0) && out.valid.iter().all(|v| *v));
+    }
+
+    #[test]
+    fn no_good_sample_gives_nothing() {
+        let grid = Grid::new(4050.0, 4100.0, 10, Spacing::Log);
+        for samples in [vec![], spectrum(1, 2.0)] {
+            assert!(!resample(&samples, &grid, 3.0).valid.contains(&true));
+        }
+    }
+}

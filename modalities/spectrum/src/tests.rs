@@ -1,0 +1,285 @@
+//! The modality and its tokenizer together, on a few small spectra and on real ones.
+
+use arrow_schema::{DataType, Field};
+use panchroma_core::data::{Catalogue, DataConfig};
+use panchroma_core::{Arrays, Forward, Modality, Mode, PrepareContext, Section, TokenValues};
+use panchroma_testing::{Case, Objects, build_modality, build_tokenizer, conformance, fitted};
+use serde_json::{Value, json};
+
+const SMALL: &str = "kind = \"spectrum\"\nwavelength_min = 4000\nwavelength_max = 5000\nsamples = 40\n";
+
+fn fields() -> Vec<Field> {
+    let list = |name: &str, item| Field::new(name, DataType::new_list(item, true), true);
+    let inner = vec![
+        list("flux", DataType::Float32),
+        list("ivar", DataType::Float32),
+        list("lambda", DataType::Float32),
+        list("mask", DataType::Boolean),
+    ];
+    vec![Field::new("spectrum", DataType::Struct(inner.into()), true)]
+}
+
+/// A spectrum from `from` in steps of `step` Angstrom: slope, one absorption line at 4500 Angstrom.
+fn spectrum(from: f64, step: f64, n: usize, brightness: f64, ivar: bool) -> Value {
+    let wavelength: Vec<f64> = (0..n).map(|i| from + step * i as f64).collect();
+    let flux: Vec<f64> = wavelength
+        .iter()
+        .map(|w| brightness * (w / 4500.0) * (1.0 - 0.5 * (-((w - 4500.0) / 20.0).powi(2)).exp()))
+        .collect();
+    let ivar = ivar.then(|| vec![1e4 / brightness.powi(2); n]);
+    json!({ "flux": flux, "lambda": wavelength, "ivar": ivar, "mask": vec![false; n] })
+}
+
+fn objects() -> Objects {
+    let mut flagged = spectrum(4200.0, 4.0, 150, 1e-3, true);
+    flagged["mask"] = (0..150).map(|i| i % 50 == 7).collect();
+    let list = json!([
+        { "object_id": "wide", "spectrum": spectrum(3900.0, 5.0, 260, 1.0, true) },
+        { "object_id": "none" },
+        { "object_id": "narrow", "spectrum": flagged },
+        { "object_id": "coarse", "spectrum": spectrum(3800.0, 60.0, 25, 300.0, false) },
+        { "object_id": "elsewhere", "spectrum": spectrum(6000.0, 5.0, 50, 1.0, false) },
+        { "object_id": "empty", "spectrum": { "flux": [], "lambda": [], "ivar": [], "mask": [] } },
+    ]);
+    Objects::new(&list, fields())
+}
+
+fn prepare(modality: &dyn Modality, objects: &Objects, mode: Mode) -> panchroma_core::Result<Arrays> {
+    modality.prepare(&objects.rows(), &PrepareContext { mode, seed: 1, epoch: 0, modality: "test" })
+}
+
+fn flux<'a>(arrays: &'a Arrays, object: usize, channel: usize) -> &'a [f32] {
+    let (shape, values) = arrays.f32("flux").expect("flux");
+    &values[(object * shape[1] + channel) * shape[2]..][..shape[2]]
+}
+
+#[test]
+fn the_contracts_are_kept() {
+    let augmented = format!("{SMALL}noise = 0.1\nmask_fraction = 0.3\ntilt = 0.1\n");
+    let scaled = format!("{SMALL}channels = [\"continuum\", \"scale\"]\ngrid = \"linear\"\n");
+    for modality in [SMALL, &augmented, &scaled] {
+        for tokenizer in ["width = 16", "width = 10\noverlap = 5\nmask_channel = false"] {
+            conformance(&Case {
+                modality,
+                tokenizer: &format!("kind = \"slices\"\n{tokenizer}\n"),
+                objects: &objects(),
+                measured: &["flux"],
+                reconstruction: Some(1e-6),
+            });
+        }
+    }
+}
+
+#[test]
+fn the_descriptors_are_true() {
+    let modality = panchroma_testing::modality_descriptor("spectrum");
+    let tokenizer = panchroma_testing::tokenizer_descriptor("slices", &modality.spec());
+    // 512 samples in windows of 16.
+    assert_eq!(tokenizer.spec().max_tokens, 32);
+}
+
+#[test]
+fn brightness_is_taken_out_and_the_line_stays() {
+    let list = json!([
+        { "object_id": "bright", "spectrum": spectrum(3900.0, 5.0, 260, 1e6, false) },
+        { "object_id": "faint", "spectrum": spectrum(3900.0, 5.0, 260, 1e-17, false) },
+    ]);
+    let arrays = prepare(build_modality(SMALL).as_ref(), &Objects::new(&list, fields()), Mode::Evaluate).expect("fits");
+    for channel in [0, 1] {
+        for (a, b) in flux(&arrays, 0, channel).iter().zip(flux(&arrays, 1, channel)) {
+            assert!((a - b).abs() < 1e-4, "channel {channel}: {a} and {b}");
+        }
+    }
+    // Sample 21 is the nearest to 4500 A; the line takes half of the flux, the continuum dips a little.
+    let (_, wavelength) = arrays.f64("wavelength").expect("wavelength");
+    assert!((wavelength[21] - 4510.0).abs() < 15.0, "{}", wavelength[21]);
+    let deepest = flux(&arrays, 0, 1).iter().copied().fold(f32::INFINITY, f32::min);
+    assert!((-0.5..-0.3).contains(&deepest), "{deepest}");
+    // Colour is in the first channel alone.
+    let ends = |c: usize| (flux(&arrays, 0, c)[39] - flux(&arrays, 0, c)[0]).abs();
+    assert!(ends(0) > 0.2 && ends(1) < 0.12, "{} and {}", ends(0), ends(1));
+}
+
+#[test]
+fn inverse_variances_follow_the_flux_into_its_unit() {
+    let list = json!([
+        { "object_id": "a", "spectrum": spectrum(3900.0, 5.0, 260, 1.0, true) },
+        { "object_id": "b", "spectrum": spectrum(3900.0, 5.0, 260, 100.0, true) },
+    ]);
+    let arrays = prepare(build_modality(SMALL).as_ref(), &Objects::new(&list, fields()), Mode::Evaluate).expect("fits");
+    let (_, ivar) = arrays.f32("ivar").expect("ivar");
+    assert!(ivar[20] > 1e4, "averaging over a bin of 28 Angstrom lowers the variance: {}", ivar[20]);
+    for l in 0..40 {
+        assert!((ivar[l] / ivar[2 * 40 + l] - 1.0).abs() < 1e-3);
+    }
+}
+
+#[test]
+fn weights_are_relative_and_spare_the_mask() {
+    let modality = build_modality(SMALL);
+    let tokenizer = build_tokenizer("kind = \"slices\"\nwidth = 16\n", &modality.spec());
+    let arrays = prepare(modality.as_ref(), &objects(), Mode::Evaluate).expect("fits");
+    let tokens = tokenizer.tokenize(&arrays, &Forward::evaluate()).expect("fits");
+    // 40 samples: windows 0..16, 16..32, 32..40; two channels and the mask.
+    assert_eq!(tokens.weights.as_ref().expect("always given").dims(), [6, 3, 48]);
+    let weights = tokens.weights.expect("always given").flatten_all().expect("cpu").to_vec1::<f32>().expect("f32");
+    for object in [0, 2, 3] {
+        let own = &weights[object * 144..(object + 1) * 144];
+        for channel in 0..2 {
+            let used: Vec<f32> =
+                (0..3).flat_map(|t| own[t * 48 + channel * 16..][..16].to_vec()).filter(|w| *w > 0.0).collect();
+            let mean = used.iter().sum::<f32>() / used.len() as f32;
+            assert!((mean - 1.0).abs() < 1e-5, "object {object}: {mean}");
+        }
+        assert!((0..3).all(|t| own[t * 48 + 32..][..16].iter().all(|w| *w == 0.0)));
+    }
+}
+
+#[test]
+fn tokens_say_where_their_window_lies() {
+    let modality = build_modality(SMALL);
+    let tokenizer = build_tokenizer("kind = \"slices\"\nwidth = 10\noverlap = 5\n", &modality.spec());
+    // (40 - 5) / 5 windows.
+    assert_eq!(tokenizer.spec().max_tokens, 7);
+    let arrays = prepare(modality.as_ref(), &objects(), Mode::Evaluate).expect("fits");
+    let tokens = tokenizer.tokenize(&arrays, &Forward::evaluate()).expect("fits");
+    let at = tokens.coordinates.to_vec3::<f32>().expect("f32");
+    // The centre of samples 5..15 is 9.5 of 39 steps from 4000 to 5000 Angstrom.
+    let expected = 4000f64.ln() + (5000f64 / 4000.0).ln() * 9.5 / 39.0;
+    assert!((f64::from(at[0][1][0]) - expected).abs() < 1e-5, "{}", at[0][1][0]);
+}
+
+#[test]
+fn flagged_and_infinite_samples_do_not_count() {
+    let mut bad = spectrum(3900.0, 5.0, 260, 1.0, false);
+    let good = bad.clone();
+    for (i, value) in [(100, json!("NaN")), (140, json!("inf")), (180, json!(1e9))] {
+        bad["flux"][i] = value;
+    }
+    bad["mask"][180] = json!(true);
+    // Padding as the Multimodal Universe writes it.
+    for (key, value) in [("flux", json!(7.0)), ("lambda", json!(-1.0)), ("mask", json!(true))] {
+        bad[key].as_array_mut().expect("a list").push(value);
+    }
+    let list = json!([{ "object_id": "good", "spectrum": good }, { "object_id": "bad", "spectrum": bad }]);
+    let arrays = prepare(build_modality(SMALL).as_ref(), &Objects::new(&list, fields()), Mode::Evaluate).expect("fits");
+    for (a, b) in flux(&arrays, 0, 0).iter().zip(flux(&arrays, 1, 0)) {
+        assert!((a - b).abs() < 0.01, "{a} and {b}");
+    }
+}
+
+#[test]
+fn an_inverse_variance_that_is_mostly_zero_says_nothing() {
+    let mut empty = spectrum(3900.0, 5.0, 260, 1.0, true);
+    let mut some = empty.clone();
+    for i in 0..260 {
+        empty["ivar"][i] = json!(if i < 20 { 3.0 } else { 0.0 });
+        some["ivar"][i] = json!(if (100..130).contains(&i) { 0.0 } else { 3.0 });
+    }
+    let list = json!([{ "object_id": "empty", "spectrum": empty }, { "object_id": "some", "spectrum": some }]);
+    let arrays = prepare(build_modality(SMALL).as_ref(), &Objects::new(&list, fields()), Mode::Evaluate).expect("fits");
+    let (_, valid) = arrays.valid().expect("u8");
+    assert_eq!(valid[..40].iter().filter(|v| **v == 1).count(), 40);
+    // 150 of 1000 Angstrom are gone, six bins of about 25.
+    let left = valid[40..].iter().filter(|v| **v == 1).count();
+    assert!((33..=35).contains(&left), "{left}");
+}
+
+#[test]
+fn bad_rows_are_named() {
+    let error = |change: &dyn Fn(&mut Value)| {
+        let mut one = spectrum(3900.0, 5.0, 260, 1.0, true);
+        change(&mut one);
+        let list = json!([{ "object_id": "sn1", "spectrum": one }]);
+        let result = prepare(build_modality(SMALL).as_ref(), &Objects::new(&list, fields()), Mode::Evaluate);
+        result.err().expect("refused").to_string()
+    };
+    assert_eq!(
+        error(&|s| s["lambda"][3] = json!(3905.0)),
+        "object `sn1`, column `spectrum.lambda`: expected ascending wavelengths, got 3905 after 3910 at sample 3"
+    );
+    assert_eq!(
+        error(&|s| s["lambda"][0] = json!(0.0)),
+        "object `sn1`, column `spectrum.lambda`: expected a positive wavelength in Angstrom, got 0 at sample 0"
+    );
+    assert_eq!(
+        error(&|s| s["ivar"] = json!([1.0, 2.0])),
+        "object `sn1`, column `spectrum.ivar`: expected as many values as `flux` has, 260, got 2"
+    );
+}
+
+#[test]
+fn bad_config_is_refused_at_the_key() {
+    for (key, line) in [
+        ("wavelength_max", "wavelength_min = 5000\nwavelength_max = 4000\nsamples = 10"),
+        ("samples", "wavelength_min = 4000\nwavelength_max = 5000\nsamples = 1"),
+        ("clip", "wavelength_min = 4000\nwavelength_max = 5000\nsamples = 10\nclip = 0"),
+        ("channels", "wavelength_min = 4000\nwavelength_max = 5000\nsamples = 10\nchannels = []"),
+    ] {
+        let section = Section::from_toml("modality.test", &format!("kind = \"spectrum\"\n{line}\n")).expect("TOML");
+        let error = crate::SpectrumConfig::read(&section).err().expect("refused");
+        let place = error.place().expect("a place").clone();
+        assert_eq!(place.line(), section.place_of(key).line(), "{key}: {error}");
+    }
+    let spec = build_modality(SMALL).spec();
+    let context = panchroma_core::TokenizerContext { modality: "test", arrays: &spec };
+    for bad in ["width = 41", "width = 0", "width = 8\noverlap = 8", "min_valid_fraction = 2"] {
+        let section =
+            Section::from_toml("modality.test.tokenizer", &format!("kind = \"slices\"\n{bad}\n")).expect("TOML");
+        assert!(crate::Slices::build(&section, &context).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn only_training_augments_and_each_epoch_differs() {
+    let modality = build_modality(&format!("{SMALL}noise = 0.1\nmask_fraction = 0.5\ntilt = 0.2\n"));
+    let plain = build_modality(SMALL);
+    let (objects, at) = (objects(), |mode, epoch| PrepareContext { mode, seed: 1, epoch, modality: "test" });
+    let rows = objects.rows();
+    let evaluated = modality.prepare(&rows, &at(Mode::Evaluate, 0)).expect("fits");
+    assert_eq!(evaluated, plain.prepare(&rows, &at(Mode::Train, 0)).expect("fits"));
+    let first = modality.prepare(&rows, &at(Mode::Train, 0)).expect("fits");
+    assert_ne!(first, evaluated);
+    assert_ne!(first, modality.prepare(&rows, &at(Mode::Train, 1)).expect("fits"));
+    assert_eq!(first.present, evaluated.present);
+}
+
+#[test]
+fn the_scale_is_standardised_over_the_training_split() {
+    let list = json!([
+        { "object_id": "a", "spectrum": spectrum(3900.0, 5.0, 260, 1.0, false) },
+        { "object_id": "b", "spectrum": spectrum(3900.0, 5.0, 260, 100.0, false) },
+    ]);
+    let objects = Objects::new(&list, fields());
+    let modality = fitted(&format!("{SMALL}channels = [\"scale\"]\n"), &objects.rows());
+    let arrays = prepare(modality.as_ref(), &objects, Mode::Evaluate).expect("fits");
+    // Two values: one standard deviation below and above their mean.
+    assert!((flux(&arrays, 0, 0)[5] + 1.0).abs() < 1e-5 && (flux(&arrays, 1, 0)[5] - 1.0).abs() < 1e-5);
+}
+
+#[test]
+fn real_supernovae_give_finite_tokens() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/supernovae");
+    let modality = build_modality("kind = \"spectrum\"\nwavelength_min = 3700\nwavelength_max = 8000\nsamples = 512\n");
+    let catalogue = Catalogue::open(&DataConfig::at(path), &modality.columns()).expect("a catalogue");
+    let all: Vec<u32> = (0..).take(catalogue.len()).collect();
+    let rows = catalogue.read(&all).expect("readable");
+    let arrays =
+        modality.prepare(&rows, &PrepareContext { mode: Mode::Evaluate, seed: 1, epoch: 0, modality: "spectrum" });
+    let arrays = arrays.expect("no bad row");
+    arrays.check("spectrum", &modality.spec()).expect("the contract");
+    let tokenizer = build_tokenizer("kind = \"slices\"\nwidth = 16\n", &modality.spec());
+    let tokens = tokenizer.tokenize(&arrays, &Forward::evaluate()).expect("fits");
+    let TokenValues::Patches(values) = &tokens.values else { unreachable!("slices are patches") };
+    let values = values.flatten_all().expect("cpu").to_vec1::<f32>().expect("f32");
+    assert!(values.iter().all(|v| v.is_finite() && v.abs() <= 10.0));
+    // 1773 have a spectrum, a few of them far in the infrared or too short.
+    let present = arrays.present.iter().filter(|p| **p).count();
+    assert!((1740..=1773).contains(&present), "{present}");
+    let (_, valid) = arrays.valid().expect("u8");
+    let covered = valid.iter().filter(|v| **v == 1).count() as f64 / (present * 512) as f64;
+    let cut = values.iter().filter(|v| v.abs() == 10.0).count() as f64 / values.len() as f64;
+    assert!(cut < 0.005, "{cut} of the values are cut off");
+    // Wavelength ranges alone, counted with NumPy, give 0.93 over all 1773.
+    assert!((0.90..0.97).contains(&covered), "{covered}");
+}

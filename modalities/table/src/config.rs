@@ -1,0 +1,160 @@
+//! What a user may write in `[modality.NAME]` with `kind = "table"`.
+
+use panchroma_core::{Result, Section};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What the values of a column mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnMeaning {
+    /// A quantity; `scale` says how it is brought to order one.
+    #[default]
+    Number,
+    /// True or false.
+    Flag,
+    /// A text that names a class; the classes are learned from the training split.
+    Category,
+    /// An angle in degrees, so that 359 and 1 are neighbours.
+    Angle,
+}
+
+/// How a number is brought to order one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scale {
+    /// Minus the mean, divided by the standard deviation.
+    #[default]
+    Standard,
+    /// The same of log10; zero and negative values count as missing.
+    Log,
+    /// The same of asinh(value / `softening`): like `log`, for quantities of both signs.
+    Asinh,
+    /// The rank among the training values, mapped to a normal distribution: for any distribution, however skewed.
+    Quantile,
+}
+
+/// One column.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnConfig {
+    /// What its values mean: `number`, `flag`, `category` or `angle` (degrees). Default `number`.
+    #[serde(default)]
+    pub kind: ColumnMeaning,
+    /// For `number`: `standard`, `log`, `asinh` or `quantile`. Default `standard`.
+    #[serde(default)]
+    pub scale: Option<Scale>,
+    /// For `asinh`: where linear turns to logarithmic, in the column's unit; about its noise is good. Above 0, default 1.
+    #[serde(default)]
+    pub softening: Option<f64>,
+    /// For `category`: the most frequent classes that are told apart; all others are one class `other`. 1 to 1024, default 16.
+    #[serde(default)]
+    pub max_categories: Option<usize>,
+}
+
+/// Columns of the catalogue, one token each.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TableConfig {
+    /// The columns by name, each with a table that may be empty: `{ ebv = { scale = "log" }, peak_mag = {} }`. A name with dots goes into
+    /// structs. Their order does not matter.
+    pub columns: BTreeMap<String, ColumnConfig>,
+    /// Scaled numbers are cut at plus and minus this many standard deviations. Above 0, default 10.
+    #[serde(default = "clip")]
+    pub clip: f64,
+}
+
+fn clip() -> f64 {
+    10.0
+}
+
+/// How a column is read, once its table has been checked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Reading {
+    Standard,
+    Log,
+    Asinh { softening: f64 },
+    Quantile,
+    Flag,
+    Category { most: usize },
+    Angle,
+}
+
+impl Reading {
+    /// How many features a value becomes.
+    pub(crate) fn width(self) -> usize {
+        match self {
+            Self::Standard | Self::Log | Self::Asinh { .. } | Self::Quantile | Self::Flag => 1,
+            // Sine and cosine.
+            Self::Angle => 2,
+            // One per class, and one for all others.
+            Self::Category { most } => most + 1,
+        }
+    }
+}
+
+/// The checked table: columns in the order of their names.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) columns: Vec<(String, Reading)>,
+    pub(crate) clip: f64,
+}
+
+impl Plan {
+    /// Reads the table and checks what it says.
+    ///
+    /// # Errors
+    /// A config error that points at the key.
+    pub(crate) fn read(section: &Section) -> Result<Self> {
+        let config: TableConfig = section.read()?;
+        if config.columns.is_empty() {
+            return Err(section.reject("columns", "expected at least one column in `columns`, got none"));
+        }
+        if !(config.clip.is_finite() && config.clip > 0.0) {
+            return Err(section.reject("clip", format!("`clip` must be above 0, got {}", config.clip)));
+        }
+        let tables = section.section("columns")?;
+        let mut columns = Vec::with_capacity(config.columns.len());
+        for (name, column) in config.columns {
+            let reading = column.reading().map_err(|(key, reason)| {
+                let table = tables.as_ref().and_then(|t| t.section(&name).ok().flatten());
+                let reason = format!("column `{name}`: {reason}");
+                table.map_or_else(|| section.reject("columns", reason.clone()), |t| t.reject(key, reason.clone()))
+            })?;
+            columns.push((name, reading));
+        }
+        Ok(Self { columns, clip: config.clip })
+    }
+}
+
+impl ColumnConfig {
+    /// The key and the reason, if the keys don't go together.
+    fn reading(&self) -> Result<Reading, (&'static str, String)> {
+        use ColumnMeaning::{Angle, Category, Flag, Number};
+        if self.scale.is_some() && self.kind != Number {
+            return Err(("scale", "`scale` is for columns of kind `number`".into()));
+        }
+        if self.softening.is_some() && self.scale != Some(Scale::Asinh) {
+            return Err(("softening", "`softening` is for columns with `scale = \"asinh\"`".into()));
+        }
+        if self.max_categories.is_some() && self.kind != Category {
+            return Err(("max_categories", "`max_categories` is for columns of kind `category`".into()));
+        }
+        Ok(match (self.kind, self.scale.unwrap_or_default()) {
+            (Flag, _) => Reading::Flag,
+            (Angle, _) => Reading::Angle,
+            (Category, _) => match self.max_categories.unwrap_or(16) {
+                most @ 1..=1024 => Reading::Category { most },
+                other => return Err(("max_categories", format!("`max_categories` must be 1 to 1024, got {other}"))),
+            },
+            (Number, Scale::Standard) => Reading::Standard,
+            (Number, Scale::Log) => Reading::Log,
+            (Number, Scale::Quantile) => Reading::Quantile,
+            (Number, Scale::Asinh) => match self.softening.unwrap_or(1.0) {
+                softening if softening.is_finite() && softening > 0.0 => Reading::Asinh { softening },
+                other => return Err(("softening", format!("`softening` must be above 0, got {other}"))),
+            },
+        })
+    }
+}

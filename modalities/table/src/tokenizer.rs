@@ -1,0 +1,117 @@
+//! One token per column: its features as the patch, its number as a coordinate.
+//!
+//! Since each column has slots of its own in the patch, the linear map after it is the feature
+//! tokenizer of Gorishniy et al. 2021, arXiv:2106.11959, section 3.3: `x_j W_j + b_j` for column j,
+//! where the bias comes from the learned vector of the column's number.
+
+use candle_core::{Device, Tensor};
+use panchroma_core::{
+    Array, Arrays, Coordinate, Descriptor, Encoding, Error, Forward, Result, Section, TokenKind, TokenSpec,
+    TokenValues, Tokenizer, TokenizerContext, Tokens, Values,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One token per column; there is nothing to set.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnsConfig {}
+
+/// The tokenizer `columns`: token `c` is column `c`; a missing value is a token that is not valid.
+#[derive(Clone, Debug)]
+pub struct Columns {
+    columns: usize,
+    width: usize,
+}
+
+impl Columns {
+    /// From its table, for arrays with a field `values` `[C, P]`.
+    ///
+    /// # Errors
+    /// If a key is unknown, or the modality has other arrays.
+    pub fn new(section: &Section, context: &TokenizerContext<'_>) -> Result<Self> {
+        let ColumnsConfig {} = section.read()?;
+        let arrays = context.arrays;
+        let fits =
+            arrays.fields.iter().any(|f| f.name == "values" && f.axes == ["C", "P"]) && arrays.valid_axes == ["C"];
+        match (arrays.size("C"), arrays.size("P"), fits) {
+            (Some(columns), Some(width), true) => Ok(Self { columns, width }),
+            _ => {
+                let found: Vec<&str> = arrays.fields.iter().map(|f| f.name).collect();
+                let reason = format!(
+                    "tokenizer `columns` needs a modality of kind `table`, with `values` [C, P], got one with {found:?}"
+                );
+                Err(section.reject("kind", reason))
+            }
+        }
+    }
+}
+
+impl Tokenizer for Columns {
+    fn spec(&self) -> TokenSpec {
+        TokenSpec {
+            kind: TokenKind::Patches { width: self.width },
+            max_tokens: self.columns,
+            coordinates: vec![Coordinate {
+                name: "column",
+                unit: "",
+                encoding: Encoding::Category { size: self.columns },
+            }],
+        }
+    }
+
+    fn tokenize(&self, arrays: &Arrays, _context: &Forward) -> Result<Tokens> {
+        let (b, t, p) = (arrays.len(), self.columns, self.width);
+        let (valid_shape, valid) = arrays.valid()?;
+        let (shape, values) = arrays.f32("values")?;
+        if valid_shape != [b, t] {
+            return Err(wrong_shape("valid", &[b, t], valid_shape));
+        }
+        if shape != [b, t, p] {
+            return Err(wrong_shape("values", &[b, t, p], shape));
+        }
+        let mut patches = values.to_vec();
+        for (patch, _) in patches.chunks_mut(p).zip(valid).filter(|(_, v)| **v == 0) {
+            patch.fill(0.0);
+        }
+        let numbers: Vec<f32> = (0..b).flat_map(|_| (0..t).map(|c| c as f32)).collect();
+        Ok(Tokens {
+            values: TokenValues::Patches(Tensor::from_vec(patches, (b, t, p), &Device::Cpu)?),
+            valid: Tensor::from_vec(valid.to_vec(), (b, t), &Device::Cpu)?,
+            coordinates: Tensor::from_vec(numbers, (b, t, 1), &Device::Cpu)?,
+            weights: None,
+            present: arrays.present.clone(),
+        })
+    }
+
+    fn reconstruct(&self, tokens: &Tokens, _context: &Forward) -> Result<Option<Arrays>> {
+        tokens.check("columns", &self.spec())?;
+        let TokenValues::Patches(values) = &tokens.values else { return Ok(None) };
+        let (b, t) = tokens.valid.dims2()?;
+        let values = values.flatten_all()?.to_vec1::<f32>()?;
+        let valid = tokens.valid.flatten_all()?.to_vec1::<u8>()?;
+        let fields = BTreeMap::from([("values".to_owned(), Array::f32(&[b, t, self.width], values)?)]);
+        let valid = Array::new(&[b, t], Values::U8(valid))?;
+        Ok(Some(Arrays { present: tokens.present.clone(), valid, fields }))
+    }
+}
+
+fn wrong_shape(field: &str, expected: &[usize], found: &[usize]) -> Error {
+    Error::Shape {
+        part: format!("tokenizer `columns`, field `{field}`"),
+        expected: format!("{expected:?}"),
+        found: format!("{found:?}"),
+    }
+}
+
+inventory::submit! {
+    Descriptor::<dyn Tokenizer> {
+        name: "columns",
+        summary: "one token per column of a table",
+        origin: env!("CARGO_PKG_NAME"),
+        example: "",
+        schema: || schemars::schema_for!(ColumnsConfig),
+        build: |section, context| Ok(Box::new(Columns::new(section, context)?)),
+    }
+}

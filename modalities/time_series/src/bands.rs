@@ -1,0 +1,154 @@
+//! Effective wavelengths of common photometric bands, so that a model sees where a band lies
+//! instead of an arbitrary number: bands it has never seen are then close to those it has.
+//!
+//! Values are rounded to about 10 Å, which is far below a band's width. Sources: SVO Filter Profile
+//! Service (Rodrigo et al. 2012, ivoa.rept 1015; Rodrigo & Solano 2020); Bessell 1990, PASP 102, 1181;
+//! Fukugita et al. 1996, AJ 111, 1748 (SDSS); Tonry et al. 2012, ApJ 750, 99 (Pan-STARRS1); Cohen et
+//! al. 2003, AJ 126, 1090 (2MASS); Poole et al. 2008, MNRAS 383, 627 (Swift UVOT). Photographic and
+//! unfiltered magnitudes have no standard band; theirs is the middle of the emulsion's or detector's range.
+
+use std::collections::BTreeMap;
+
+/// Band and effective wavelength, Angstrom. Names are case-sensitive: `r` is SDSS, `R` is Bessell.
+const BANDS: &[(&str, f64)] = &[
+    // Johnson, Cousins, Bessell.
+    ("U", 3600.0),
+    ("B", 4400.0),
+    ("V", 5500.0),
+    ("R", 6500.0),
+    ("Rc", 6500.0),
+    ("R_c", 6500.0),
+    ("I", 8000.0),
+    ("Ic", 8000.0),
+    ("I_c", 8000.0),
+    // SDSS, Pan-STARRS, DES, LSST, ZTF.
+    ("u", 3560.0),
+    ("g", 4720.0),
+    ("r", 6190.0),
+    ("i", 7500.0),
+    ("z", 8960.0),
+    ("y", 9620.0),
+    ("w", 6080.0),
+    ("u'", 3560.0),
+    ("g'", 4720.0),
+    ("r'", 6190.0),
+    ("i'", 7500.0),
+    ("z'", 8960.0),
+    ("gP1", 4810.0),
+    ("rP1", 6170.0),
+    ("iP1", 7520.0),
+    ("zP1", 8660.0),
+    ("yP1", 9620.0),
+    ("wP1", 6080.0),
+    // Wide bands: La Silla-QUEST, Gaia, ATLAS.
+    ("gr", 5500.0),
+    ("g+r", 5500.0),
+    ("LSQGR", 5500.0),
+    ("G", 6220.0),
+    ("G_BP", 5110.0),
+    ("G_RP", 7770.0),
+    ("BP", 5110.0),
+    ("RP", 7770.0),
+    ("c", 5330.0),
+    ("o", 6790.0),
+    // Near and mid infrared.
+    ("Z", 8780.0),
+    ("Y", 10_300.0),
+    ("J", 12_400.0),
+    ("H", 16_500.0),
+    ("K", 21_900.0),
+    ("Ks", 21_600.0),
+    ("K_s", 21_600.0),
+    ("I1", 35_500.0),
+    ("I2", 44_900.0),
+    // Ultraviolet: Swift UVOT, GALEX.
+    ("UVW1", 2580.0),
+    ("UVM2", 2250.0),
+    ("UVW2", 2050.0),
+    ("M2", 2250.0),
+    ("b", 4350.0),
+    ("v", 5430.0),
+    ("NUV", 2300.0),
+    ("FUV", 1540.0),
+    // Hubble.
+    ("F275W", 2710.0),
+    ("F336W", 3350.0),
+    ("F350LP", 5850.0),
+    ("F438W", 4330.0),
+    ("F475W", 4770.0),
+    ("F555W", 5310.0),
+    ("F606W", 5890.0),
+    ("F625W", 6240.0),
+    ("F775W", 7650.0),
+    ("F814W", 8040.0),
+    ("F850LP", 9170.0),
+    ("F105W", 10_550.0),
+    ("F110W", 11_530.0),
+    ("F125W", 12_490.0),
+    ("125W", 12_490.0),
+    ("F140W", 13_920.0),
+    ("F160W", 15_370.0),
+    ("160W", 15_370.0),
+    // Photographic, photovisual, unfiltered.
+    ("pg", 4300.0),
+    ("Bj", 4600.0),
+    ("pv", 5500.0),
+    ("C", 6000.0),
+    ("clear", 6000.0),
+    ("Clear", 6000.0),
+    ("CLEAR", 6000.0),
+];
+
+/// Surveys and instruments that catalogues put before a band's name, as in `ztfg` or `ps1::r`.
+const PREFIXES: &[&str] =
+    &["ztf", "lsst", "sdss", "des", "ps1", "panstarrs", "atlas", "bessell", "2mass", "uvot", "swift", "gaia"];
+
+/// Effective wavelength of a band, Angstrom: from `own` if it is there, else from the built-in
+/// table, with or without a survey's name before it; `None` if neither knows it.
+#[must_use]
+pub fn wavelength_angstrom(band: &str, own: &BTreeMap<String, f64>) -> Option<f64> {
+    let band = band.trim();
+    let built_in = |name: &str| BANDS.iter().find(|(known, _)| *known == name).map(|(_, angstrom)| *angstrom);
+    own.get(band).copied().or_else(|| built_in(band)).or_else(|| {
+        PREFIXES.iter().find_map(|prefix| {
+            let head = band.get(..prefix.len())?;
+            let rest = band.get(prefix.len()..)?.trim_start_matches([':', '_', '-', '.', '/', ' ']);
+            if head.eq_ignore_ascii_case(prefix) { built_in(rest) } else { None }
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bands_are_found_with_and_without_survey() {
+        let own = BTreeMap::new();
+        for name in ["g", "ztfg", "ps1::g", "LSST_g", "sdss g", " g "] {
+            assert_eq!(wavelength_angstrom(name, &own), Some(4720.0), "{name}");
+        }
+        assert_eq!(wavelength_angstrom("UVOT:UVW1", &own), Some(2580.0));
+    }
+
+    #[test]
+    fn case_tells_systems_apart() {
+        let own = BTreeMap::new();
+        assert_ne!(wavelength_angstrom("r", &own), wavelength_angstrom("R", &own));
+    }
+
+    #[test]
+    fn own_bands_come_first_and_unknown_ones_are_none() {
+        let own = BTreeMap::from([("g".to_owned(), 4900.0)]);
+        assert_eq!(wavelength_angstrom("g", &own), Some(4900.0));
+        for name in ["", "UVOT:X", "é", "ztf", "ztf€"] {
+            assert_eq!(wavelength_angstrom(name, &own), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_band_stands_twice_in_the_table() {
+        let names: std::collections::BTreeSet<_> = BANDS.iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), BANDS.len());
+    }
+}

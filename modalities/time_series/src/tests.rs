@@ -1,0 +1,326 @@
+use crate::{FEATURES, TimeSeriesConfig};
+use arrow_schema::{DataType, Field};
+use panchroma_core::data::{Catalogue, DataConfig};
+use panchroma_core::{Arrays, Error, Modality, ModalityContext, Mode, PrepareContext, Registry, Section};
+use panchroma_testing::{
+    Case, Objects, build_modality, build_tokenizer, conformance, fitted, modality_descriptor, tokenizer_descriptor,
+};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const TOKENIZER: &str = "kind = \"observations\"";
+
+fn objects(list: &Value) -> Objects {
+    let field = |name: &str, leaf| Field::new(name, DataType::List(Arc::new(Field::new("element", leaf, true))), true);
+    let lists = vec![
+        field("time", DataType::Float64),
+        field("flux", DataType::Float32),
+        field("flux_err", DataType::Float32),
+        field("band", DataType::Utf8),
+    ];
+    let fields = vec![
+        Field::new("lightcurve", DataType::Struct(lists.into()), true),
+        Field::new("explosion", DataType::Float64, true),
+    ];
+    Objects::new(list, fields)
+}
+
+fn some() -> Objects {
+    objects(&json!([
+        {"object_id": "a", "explosion": 9.0, "lightcurve": {
+            "time": [12.0, 10.0, 11.0, 20.0], "flux": [5.0, -1.0, 50.0, "NaN"],
+            "flux_err": [1.0, "NaN", 2.0, 1.0], "band": ["g", "r", "X", "g"]}},
+        {"object_id": "none"},
+        {"object_id": "b", "lightcurve": {
+            "time": [-3.5, 0.0, 60000.25, 60001.0, 60002.5, 60003.0, 60007.0],
+            "flux": [1.0, 2.0, 3e4, 4.0, 5.0, 0.0, 1.0], "flux_err": [1.0, 0.0, 300.0, -1.0, 1.0, 1.0, 1.0],
+            "band": ["V", "", "ztfr", null, "K", "g", "g"]}},
+        {"object_id": "empty", "lightcurve": {"time": [], "flux": [], "flux_err": [], "band": []}},
+        {"object_id": "no fluxes", "lightcurve": {
+            "time": [1.0, 2.0], "flux": ["NaN", "inf"], "flux_err": [1.0, 1.0], "band": ["g", "g"]}},
+        {"object_id": "zero", "lightcurve": {"time": [1.0], "flux": [0.0], "flux_err": [1.0], "band": ["g"]}},
+    ]))
+}
+
+fn prepare(modality: &dyn Modality, objects: &Objects, mode: Mode, epoch: u64) -> Arrays {
+    let context = PrepareContext { mode, seed: 1, epoch, modality: "lc" };
+    modality.prepare(&objects.rows(), &context).unwrap()
+}
+
+fn evaluate(toml: &str, objects: &Objects) -> Arrays {
+    let toml = format!("kind = \"time_series\"\n{toml}");
+    prepare(&*fitted(&toml, &objects.rows()), objects, Mode::Evaluate, 0)
+}
+
+/// Values of row `i` where valid, of a field `[B, L, width]`.
+fn valid_row(arrays: &Arrays, field: &str, i: usize) -> Vec<f32> {
+    let (shape, valid) = arrays.valid().unwrap();
+    let (_, values) = arrays.f32(field).unwrap();
+    let width = values.len() / valid.len();
+    (i * shape[1]..(i + 1) * shape[1])
+        .filter(|&at| valid[at] == 1)
+        .flat_map(|at| values[at * width..(at + 1) * width].to_vec())
+        .collect()
+}
+
+#[test]
+fn descriptors_are_true() {
+    let spec = modality_descriptor("time_series").spec();
+    let _ = tokenizer_descriptor("observations", &spec);
+}
+
+#[test]
+fn promises_hold() {
+    let plain = "kind = \"time_series\"";
+    let all = "kind = \"time_series\"\nmax_observations = 4\ntime_origin = \"median\"\norigin_column = \"explosion\"\n\
+               drop_fraction = 0.5\ntime_jitter_days = 2.0\nnoise = 0.5\nbands = { X = 5000.0 }";
+    for modality in [plain, all] {
+        let objects = some();
+        let measured = &["time", "values", "wavelength"];
+        conformance(&Case { modality, tokenizer: TOKENIZER, objects: &objects, measured, reconstruction: Some(0.0) });
+    }
+}
+
+#[test]
+fn observations_are_cleaned_and_ordered_in_time() {
+    let arrays = evaluate("", &some());
+    assert_eq!(arrays.present, [true, false, true, false, false, true]);
+    // The NaN flux at 20 is gone; the peak (50 at 25 sigma) is at 11.
+    assert_eq!(valid_row(&arrays, "time", 0), [-1.0, 0.0, 1.0]);
+    let logs = valid_row(&arrays, "wavelength", 0);
+    assert_eq!(logs, [6190f64.ln() as f32, 0.0, 4720f64.ln() as f32]);
+}
+
+#[test]
+fn differences_of_large_times_are_exact() {
+    let arrays = evaluate("time_origin = \"first\"\nwindow_days = [60000.0, 70000.0]", &some());
+    // 60000.25 + 3.5 is exact in f32 too, but only if the difference is taken before rounding.
+    assert_eq!(valid_row(&arrays, "time", 2), [60003.75, 60004.5, 60006.0, 60006.5, 60010.5]);
+    let arrays = evaluate("", &some());
+    assert_eq!(valid_row(&arrays, "time", 2)[3..], [0.75, 2.25, 2.75, 6.75]);
+}
+
+#[test]
+fn origins_are_what_the_config_says() {
+    for (toml, first) in [
+        ("time_origin = \"first\"", 0.0),
+        ("time_origin = \"median\"", -1.0),
+        ("time_origin = \"peak\"", -1.0),
+        ("time_origin = \"peak\"\norigin_column = \"explosion\"", 1.0),
+        ("time_unit_days = 2.0", -2.0),
+    ] {
+        assert_eq!(valid_row(&evaluate(toml, &some()), "time", 0)[0], first, "{toml}");
+    }
+}
+
+#[test]
+fn the_peak_is_significant_where_errors_are_known() {
+    let noisy = objects(&json!([{"object_id": "a", "lightcurve": {
+        "time": [0.0, 5.0], "flux": [900.0, 100.0], "flux_err": [800.0, 1.0], "band": ["g", "g"]}}]));
+    assert_eq!(valid_row(&evaluate("", &noisy), "time", 0), [-5.0, 0.0]);
+}
+
+#[test]
+fn features_are_flux_in_both_scales_and_error() {
+    // Two objects of one observation each, so that the scaler is known: with values x, y it gives -1 and 1.
+    let two = objects(&json!([
+        {"object_id": "a", "lightcurve": {"time": [1.0], "flux": [100.0], "flux_err": [10.0], "band": ["g"]}},
+        {"object_id": "b", "lightcurve": {"time": [1.0], "flux": [1000.0], "flux_err": ["NaN"], "band": ["?"]}},
+    ]));
+    let arrays = evaluate("flux_softening = 10.0", &two);
+    let near = |a: &[f32], b: &[f32]| assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6), "{a:?} {b:?}");
+    // Relative flux is 1 in both, one error is known: constant features become 0.
+    near(&valid_row(&arrays, "values", 0), &[-1.0, 0.0, -1.0, 0.0, 0.0, 1.0, 1.0]);
+    near(&valid_row(&arrays, "values", 1), &[1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+
+    let modality = fitted("kind = \"time_series\"\nflux_softening = 10.0", &two.rows());
+    let state = modality.fitted();
+    let mean = |i: usize| state["mean"][i].as_f64().unwrap();
+    assert!((mean(0) - (10f64.asinh() + 100f64.asinh()) / 2.0).abs() < 1e-12);
+    assert!((mean(2) - 2.5).abs() < 1e-12);
+    assert!((mean(3) + 1.0).abs() < 1e-12);
+    assert!((mean(4) - 10f64.asinh()).abs() < 1e-12);
+    assert_eq!(state["features"], json!(FEATURES[..5]));
+}
+
+#[test]
+fn long_series_are_thinned_evenly_and_drawn_in_training() {
+    let times: Vec<f64> = (0..100).map(f64::from).collect();
+    let ones = vec![1.0; 100];
+    let bands = vec!["g"; 100];
+    let long = objects(&json!([{"object_id": "a", "lightcurve": {
+        "time": times, "flux": ones, "flux_err": ones, "band": bands}}]));
+    let toml = "kind = \"time_series\"\nmax_observations = 10\ntime_origin = \"first\"";
+    let modality = fitted(toml, &long.rows());
+    let thinned = prepare(&*modality, &long, Mode::Evaluate, 0);
+    assert_eq!(valid_row(&thinned, "time", 0), [0.0, 11.0, 22.0, 33.0, 44.0, 55.0, 66.0, 77.0, 88.0, 99.0]);
+
+    let [first, second] = [0, 1].map(|epoch| valid_row(&prepare(&*modality, &long, Mode::Train, epoch), "time", 0));
+    assert_eq!((first.len(), second.len()), (10, 10));
+    assert!(first.is_sorted() && first != second);
+}
+
+#[test]
+fn augmentation_is_for_training_only() {
+    let times: Vec<f64> = (0..100).map(f64::from).collect();
+    let (flux, error, bands) = (vec![100.0; 100], vec![10.0; 100], vec!["g"; 100]);
+    let long = objects(&json!([{"object_id": "a", "lightcurve": {
+        "time": times, "flux": flux, "flux_err": error, "band": bands}}]));
+    let plain = evaluate("", &long);
+    let toml = "kind = \"time_series\"\ndrop_fraction = 0.5\ntime_jitter_days = 3.0\nnoise = 1.0";
+    let modality = fitted(toml, &long.rows());
+    assert_eq!(prepare(&*modality, &long, Mode::Evaluate, 0), plain);
+
+    let mut lengths = Vec::new();
+    let mut relative = Vec::new();
+    for epoch in 0..20 {
+        let drawn = prepare(&*modality, &long, Mode::Train, epoch);
+        let times = valid_row(&drawn, "time", 0);
+        lengths.push(times.len());
+        let shift = times[0] - times[0].round();
+        assert!(shift != 0.0 && times.iter().all(|t| (t - t.round() - shift).abs() < 1e-4));
+        relative.extend(valid_row(&drawn, "values", 0).chunks(FEATURES.len()).map(|f| f64::from(f[1])));
+    }
+    assert!(lengths.iter().all(|n| (50..=100).contains(n)) && lengths.iter().min() < lengths.iter().max());
+    // One error of noise is a tenth of the flux; constant features keep their unit.
+    let deviation = (relative.iter().map(|r| r * r).sum::<f64>() / relative.len() as f64).sqrt();
+    assert!((0.08..0.12).contains(&deviation), "{deviation}");
+}
+
+#[test]
+fn too_few_observations_mean_absent() {
+    let arrays = evaluate("min_observations = 3", &some());
+    assert_eq!(arrays.present, [true, false, true, false, false, false]);
+}
+
+#[test]
+fn data_without_errors_and_bands_works() {
+    let list = |leaf| DataType::List(Arc::new(Field::new("element", leaf, true)));
+    let lists = vec![Field::new("t", list(DataType::Float64), true), Field::new("f", list(DataType::Float64), true)];
+    let fields = vec![Field::new("lc", DataType::Struct(lists.into()), true)];
+    let bare = Objects::new(&json!([{"object_id": "a", "lc": {"t": [1.0, 2.0], "f": [1.0, 2.0]}}]), fields);
+    let toml = "column = \"lc\"\ntime = \"t\"\nflux = \"f\"\nflux_err = \"\"\nband = \"\"";
+    let arrays = evaluate(toml, &bare);
+    assert_eq!(valid_row(&arrays, "time", 0), [-1.0, 0.0]);
+    assert_eq!(valid_row(&arrays, "values", 0)[3..7], [0.0; 4]);
+}
+
+#[test]
+fn lists_of_different_length_name_the_object_and_column() {
+    let torn = objects(&json!([{"object_id": "SN 2011fe", "lightcurve": {
+        "time": [1.0, 2.0], "flux": [1.0], "flux_err": [1.0, 1.0], "band": ["g", "g"]}}]));
+    let mut modality = build_modality("kind = \"time_series\"");
+    let error = modality.fit(&mut std::iter::once(Ok(torn.rows()))).unwrap_err();
+    assert!(matches!(error, Error::Data(_)));
+    let text = error.to_string();
+    for part in ["SN 2011fe", "lightcurve.flux", "expected 2", "got 1"] {
+        assert!(text.contains(part), "`{part}` is not in: {text}");
+    }
+}
+
+#[test]
+fn training_data_without_one_series_is_an_error() {
+    let none = objects(&json!([{"object_id": "a"}]));
+    let error = build_modality("kind = \"time_series\"").fit(&mut std::iter::once(Ok(none.rows()))).unwrap_err();
+    assert!(error.to_string().contains("lightcurve.flux"), "{error}");
+}
+
+#[test]
+fn a_scaler_is_needed_and_must_be_of_this_kind() {
+    let mut modality = build_modality("kind = \"time_series\"");
+    let context = PrepareContext { mode: Mode::Evaluate, seed: 0, epoch: 0, modality: "lc" };
+    assert!(modality.prepare(&some().rows(), &context).is_err());
+    for bad in [json!(null), json!({}), json!({"features": ["a"], "mean": [0.0], "deviation": [1.0]})] {
+        assert!(modality.restore(&bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn values_out_of_range_are_rejected_at_their_key() {
+    let registry = Registry::linked().unwrap();
+    for (toml, part) in [
+        ("max_observations = 0", "1 to 65536"),
+        ("min_observations = 200", "1 to 128"),
+        ("flux_softening = 0.0", "above 0"),
+        ("time_unit_days = -1.0", "above 0"),
+        ("drop_fraction = 1.0", "below 1"),
+        ("noise = -0.1", "0 or more"),
+        ("window_days = [3.0, 1.0]", "rise"),
+        ("bands = { g = 0.0 }", "band `g`"),
+        ("flux = \"\"", "empty"),
+        ("time_origin = \"last\"", "last"),
+    ] {
+        let section = Section::from_toml("modality.lc", &format!("kind = \"time_series\"\n{toml}")).unwrap();
+        let error = registry.modalities.build(&section, &ModalityContext { name: "lc" }).err().unwrap();
+        assert!(error.to_string().contains(part), "{toml}: {error}");
+        assert_eq!(error.place().map(panchroma_core::config::Place::line), Some(2), "{toml}");
+    }
+    let spec = build_modality("kind = \"time_series\"").spec();
+    for (toml, part) in
+        [("shortest_days = 0.0", "above 0"), ("longest_days = 0.5", "above 1"), ("frequencies = 0", "1 to")]
+    {
+        let section = Section::from_toml("modality.lc.tokenizer", &format!("{TOKENIZER}\n{toml}")).unwrap();
+        let context = panchroma_core::TokenizerContext { modality: "lc", arrays: &spec };
+        let error = registry.tokenizers.build(&section, &context).err().unwrap();
+        assert!(error.to_string().contains(part), "{toml}: {error}");
+    }
+}
+
+#[test]
+fn the_tokenizer_refuses_other_modalities() {
+    let spec = panchroma_core::ArraysSpec { fields: vec![], valid_axes: &["L"], sizes: vec![("L", 3), ("F", 2)] };
+    let section = Section::from_toml("modality.x.tokenizer", TOKENIZER).unwrap();
+    let context = panchroma_core::TokenizerContext { modality: "x", arrays: &spec };
+    let error = Registry::linked().unwrap().tokenizers.build(&section, &context).err().unwrap();
+    assert!(error.to_string().contains("time_series"), "{error}");
+}
+
+#[test]
+fn tokens_are_no_more_than_the_spec_says() {
+    let modality = build_modality("kind = \"time_series\"\nmax_observations = 7");
+    assert_eq!(build_tokenizer(TOKENIZER, &modality.spec()).spec().max_tokens, 7);
+}
+
+#[test]
+fn defaults_are_those_of_the_manual() {
+    let config = TimeSeriesConfig::read(&Section::from_toml("modality.lc", "kind = \"time_series\"").unwrap()).unwrap();
+    assert_eq!((config.max_observations, config.min_observations), (128, 1));
+    assert_eq!(config.column, "lightcurve");
+}
+
+#[test]
+fn real_supernovae_have_known_bands_and_features_of_order_one() {
+    let toml = "kind = \"time_series\"\nflux_softening = 100.0";
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/supernovae");
+    let catalogue = Catalogue::open(&DataConfig::at(folder), &build_modality(toml).columns()).unwrap();
+    let every: Vec<u32> = (0..catalogue.len() as u32).collect();
+    let rows = catalogue.read(&every).unwrap();
+    let context = PrepareContext { mode: Mode::Evaluate, seed: 1, epoch: 0, modality: "lc" };
+    let arrays = fitted(toml, &rows).prepare(&rows, &context).unwrap();
+    // 1952 of 2771 objects have a light curve.
+    assert_eq!(arrays.present.iter().filter(|p| **p).count(), 1952);
+
+    let (_, valid) = arrays.valid().unwrap();
+    let (_, values) = arrays.f32("values").unwrap();
+    let seen: Vec<&[f32]> =
+        values.chunks(FEATURES.len()).zip(valid).filter(|(_, v)| **v == 1).map(|(f, _)| f).collect();
+    let mean = |i: usize| seen.iter().map(|f| f64::from(f[i])).sum::<f64>() / seen.len() as f64;
+    assert!(mean(6) > 0.97, "share of observations with a known band: {}", mean(6));
+    assert!((0.9..1.0).contains(&mean(5)), "share with a known error: {}", mean(5));
+    for i in [0, 2] {
+        let square = seen.iter().map(|f| f64::from(f[i]).powi(2)).sum::<f64>() / seen.len() as f64;
+        assert!(mean(i).abs() < 0.01 && (0.95..1.05).contains(&square), "{}: {} {square}", FEATURES[i], mean(i));
+    }
+
+    let few = Objects::from_rows(catalogue.read(&every[..24]).unwrap());
+    let measured = &["time", "values", "wavelength"];
+    conformance(&Case { modality: toml, tokenizer: TOKENIZER, objects: &few, measured, reconstruction: Some(0.0) });
+}
+
+#[test]
+fn columns_that_the_catalogue_lacks_are_an_error_of_the_loader() {
+    let columns = build_modality("kind = \"time_series\"\nflux = \"fluxx\"").columns();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/supernovae");
+    let error = Catalogue::open(&DataConfig::at(folder), &columns).err().unwrap();
+    assert!(error.to_string().contains("`lightcurve.fluxx`"), "{error}");
+}

@@ -1,0 +1,154 @@
+//! One file per command, and what they share: arguments, exit codes, one printer for errors.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line: here is where things are printed")]
+
+mod check;
+mod completions;
+mod docs;
+mod embed;
+mod plugins;
+mod probe;
+mod progress;
+mod report;
+mod schema;
+mod tables;
+mod train;
+
+use crate::message;
+use clap::{Args, Parser, Subcommand};
+use panchroma_core::reexport::candle_core::Device;
+use panchroma_core::config::Document;
+use panchroma_core::{Error, Experiment, Registry, Result};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Multimodal transformers on scientific data, composed from one TOML file.
+#[derive(Parser)]
+#[command(name = "panchroma", version, about, long_about = None, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  a fault of the machine or of Panchroma
+  2  the command line or the config is wrong
+  3  the data is wrong
+  4  a run folder or checkpoint is wrong
+  5  training can't go on (loss not finite, a parameter without gradient, shapes that disagree)
+  130  interrupted; `train --resume` goes on";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train what a config says, evaluate it, and write a run folder with a report
+    Train(train::TrainArgs),
+    /// Show what training would do and cost, and check config and data, without training
+    Check(check::CheckArgs),
+    /// Write the embeddings of a catalogue's objects to a Parquet file
+    Embed(embed::EmbedArgs),
+    /// Measure a trained run again: retrieval and probes on held-out objects
+    Probe(probe::ProbeArgs),
+    /// Make the report page of a run again
+    Report(report::ReportArgs),
+    /// List the plugins that can be named in a config
+    #[command(subcommand)]
+    Plugins(plugins::PluginsCommand),
+    /// Explain the config: all tables, or one kind of plugin
+    Docs(docs::DocsArgs),
+    /// Print the JSON schema of a config, for editors
+    Schema,
+    /// Print tab completions for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+/// A config and changes to it.
+#[derive(Args)]
+struct ConfigArgs {
+    /// TOML file that says it all; see `panchroma docs`
+    config: PathBuf,
+    /// Change one value of the config, for example `--set train.batch=64`; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl ConfigArgs {
+    fn read(&self, registry: &Registry) -> Result<Experiment> {
+        Experiment::read(Document::load(&self.config, &self.set)?, registry)
+    }
+}
+
+/// Where to compute.
+#[derive(Args)]
+struct DeviceArgs {
+    /// Where to compute: `cpu`
+    #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
+    device: String,
+}
+
+impl DeviceArgs {
+    fn device(&self) -> Device {
+        // The only one that `value_parser` lets through.
+        debug_assert_eq!(self.device, "cpu");
+        Device::Cpu
+    }
+}
+
+/// Whether to print for machines.
+#[derive(Args)]
+struct JsonArgs {
+    /// Print JSON on standard output, and errors as JSON on standard error
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command line with the plugins that are compiled in; what `main` calls.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let (json, result) = match cli.command {
+        Command::Train(args) => (args.json(), train::run(&args)),
+        Command::Check(args) => (args.json(), check::run(&args)),
+        Command::Embed(args) => (args.json(), embed::run(&args)),
+        Command::Probe(args) => (args.json(), probe::run(&args)),
+        Command::Report(args) => (false, report::run(&args)),
+        Command::Plugins(args) => (args.json(), plugins::run(&args)),
+        Command::Docs(args) => (false, docs::run(&args)),
+        Command::Schema => (false, schema::run()),
+        Command::Completions(args) => (false, completions::run(&args)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if json {
+                eprintln!("{}", message::as_json(&error));
+            } else {
+                let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+                eprint!("{}", message::render(&error, color));
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Prints a value as JSON.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::Io {
+        action: "write",
+        path: "standard output".into(),
+        source: e.into(),
+    })?;
+    print(&format!("{text}\n"))
+}
+
+/// Prints; a reader that went away (`| head`) is no error.
+fn print(text: &str) -> Result<()> {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::Io { action: "write", path: "standard output".into(), source: e })
+        }
+        _ => Ok(()),
+    }
+}

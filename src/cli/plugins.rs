@@ -1,0 +1,71 @@
+//! `panchroma plugins list`.
+
+use super::{JsonArgs, print, print_json};
+use clap::{Args, Subcommand};
+use comfy_table::{ContentArrangement, Table, presets};
+use panchroma_core::registry::Catalogue;
+use panchroma_core::{Kind, Registry, Result};
+use serde::Serialize;
+
+/// Commands below `plugins`.
+#[derive(Subcommand)]
+pub(super) enum PluginsCommand {
+    /// List every plugin: kind, name, what it is, where it comes from, the keys of its config
+    List(ListArgs),
+}
+
+/// Arguments of `plugins list`.
+#[derive(Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+impl PluginsCommand {
+    pub(super) fn json(&self) -> bool {
+        let Self::List(args) = self;
+        args.json.json
+    }
+}
+
+#[derive(Serialize)]
+struct Row {
+    kind: &'static str,
+    name: String,
+    summary: String,
+    origin: String,
+    keys: Vec<String>,
+}
+
+pub(super) fn run(command: &PluginsCommand) -> Result<()> {
+    let registry = Registry::linked()?;
+    let mut rows = Vec::new();
+    collect(&registry.modalities, &mut rows);
+    collect(&registry.tokenizers, &mut rows);
+    collect(&registry.trunks, &mut rows);
+    collect(&registry.heads, &mut rows);
+    collect(&registry.probes, &mut rows);
+    if command.json() {
+        return print_json(&rows);
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["kind", "name", "what it is", "from"]);
+    for row in &rows {
+        table.add_row([row.kind, &row.name, &row.summary, &row.origin]);
+    }
+    print(&format!("{table}\n\n`panchroma docs NAME` explains one.\n"))
+}
+
+fn collect<T: Kind + ?Sized>(catalogue: &Catalogue<T>, rows: &mut Vec<Row>) {
+    for (name, entry) in catalogue.iter() {
+        let keys = entry.schema.get("properties").and_then(serde_json::Value::as_object);
+        rows.push(Row {
+            kind: T::KIND,
+            name: name.to_owned(),
+            summary: entry.summary.clone(),
+            origin: entry.origin.clone(),
+            keys: keys.map(|k| k.keys().cloned().collect()).unwrap_or_default(),
+        });
+    }
+}

@@ -1,0 +1,56 @@
+//! `panchroma probe RUN`.
+
+use super::progress::Progress;
+use super::{DeviceArgs, JsonArgs, print, print_json, tables};
+use clap::Args;
+use panchroma_core::data::Catalogue;
+use panchroma_core::evaluate::{EvaluateContext, evaluate};
+use panchroma_core::train::{Event, Observer, load_run};
+use panchroma_core::{Model, Registry, Result};
+use std::path::PathBuf;
+
+/// Arguments of `probe`.
+#[derive(Args)]
+#[command(after_help = "Example: panchroma probe runs/quickstart --set 'probe.type.kind=\"neighbours\"' --set evaluate.group_by=catalogue")]
+pub(super) struct ProbeArgs {
+    /// Folder of the run
+    run: PathBuf,
+    /// Change one value of the run's config, for example another kind of probe or `data.path`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+impl ProbeArgs {
+    pub(super) fn json(&self) -> bool {
+        self.json.json
+    }
+}
+
+pub(super) fn run(args: &ProbeArgs) -> Result<()> {
+    let registry = Registry::linked()?;
+    let device = args.device.device();
+    let (experiment, model, state) = load_run(&args.run, &args.set, &registry, &device)?;
+    let mut untrained = Model::new(&experiment, &registry, &device)?;
+    untrained.restore(&state.fitted)?;
+    let columns = model.columns(&experiment.evaluate.columns(&experiment.probes));
+    let catalogue = Catalogue::open(&experiment.data, &columns)?;
+    let mut progress = Progress::new(args.json());
+    let evaluation = evaluate(EvaluateContext {
+        model: &model,
+        untrained: &untrained,
+        catalogue: &catalogue,
+        config: &experiment.evaluate,
+        probes: &experiment.probes,
+        seed: experiment.run.seed,
+        progress: &mut |done, total| progress.on(Event::Evaluating { done, total }),
+    })?;
+    progress.finish();
+    if args.json() {
+        return print_json(&evaluation.results);
+    }
+    print(&tables::print(&evaluation.results, true))
+}

@@ -1,0 +1,111 @@
+//! What a training shows while it runs: a bar on a terminal, a line now and then in a file.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use panchroma_core::train::{Event, Observer};
+use serde_json::Value;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// Shows a training on standard error.
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+    quiet: bool,
+    terminal: bool,
+    last_line: Instant,
+    steps: u64,
+    smooth: Option<f64>,
+    held_out: String,
+}
+
+/// Time between lines where there is no terminal.
+const EVERY: Duration = Duration::from_secs(10);
+
+impl Progress {
+    /// `quiet` shows nothing, for `--json`.
+    pub(super) fn new(quiet: bool) -> Self {
+        Self {
+            bar: None,
+            quiet,
+            terminal: std::io::stderr().is_terminal(),
+            last_line: Instant::now(),
+            steps: 0,
+            smooth: None,
+            held_out: String::new(),
+        }
+    }
+
+    fn bar(&mut self, total: u64, at: u64, template: &str) {
+        self.finish();
+        if self.terminal && !self.quiet {
+            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            self.bar = Some(ProgressBar::new(total).with_position(at).with_style(style));
+        }
+    }
+
+    /// Removes the bar.
+    pub(super) fn finish(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// A line every ten seconds where there is no bar.
+    fn line(&mut self, now: bool, text: impl FnOnce() -> String) {
+        if !self.quiet && !self.terminal && (now || self.last_line.elapsed() >= EVERY) {
+            self.last_line = Instant::now();
+            eprintln!("{}", text());
+        }
+    }
+}
+
+impl Observer for Progress {
+    fn on(&mut self, event: Event<'_>) {
+        match event {
+            Event::Ready { parameters, objects, step, steps } => {
+                self.steps = steps;
+                if !self.quiet {
+                    let from = if step > 0 { format!(", from step {step}") } else { String::new() };
+                    eprintln!("training {parameters} parameters on {objects} objects for {steps} steps{from}");
+                }
+                self.bar(steps, step, "{bar:30} {pos}/{len} steps  {msg}  {elapsed} of {duration}");
+            }
+            Event::Step { step, loss, seconds } => {
+                let smooth = self.smooth.map_or(loss, |s| 0.95 * s + 0.05 * loss);
+                self.smooth = Some(smooth);
+                let held_out = self.held_out.clone();
+                if let Some(bar) = &self.bar {
+                    bar.set_position(step);
+                    bar.set_message(format!("loss {smooth:.3}{held_out}"));
+                }
+                let steps = self.steps;
+                self.line(step == steps, || format!("step {step}/{steps}  loss {smooth:.3}  {seconds:.2} s/step{held_out}"));
+            }
+            Event::Evaluated { values, .. } => {
+                let top10: Vec<f64> = values
+                    .iter()
+                    .filter(|(name, _)| name.starts_with("evaluation.top10"))
+                    .filter_map(|(_, v)| v.as_f64())
+                    .collect();
+                self.held_out = match values.get("evaluation.loss").and_then(Value::as_f64) {
+                    Some(loss) => format!("  held-out loss {loss:.3}"),
+                    None => String::new(),
+                };
+                if !top10.is_empty() {
+                    let mean = 100.0 * top10.iter().sum::<f64>() / top10.len() as f64;
+                    self.held_out += &format!("  top 10 {mean:.0} %");
+                }
+            }
+            Event::Checkpoint { .. } => {}
+            Event::Evaluating { done, total } => {
+                if self.bar.as_ref().is_none_or(|b| b.length() != Some(total as u64)) {
+                    self.bar(total as u64, 0, "{bar:30} {pos}/{len} objects evaluated");
+                }
+                if let Some(bar) = &self.bar {
+                    bar.set_position(done as u64);
+                }
+                self.line(done == total, || format!("evaluated {done}/{total} objects"));
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The short tables that a run ends with.
+
+use comfy_table::{CellAlignment, Table, presets};
+use panchroma_core::evaluate::Results;
+use panchroma_core::metrics::Interval;
+
+/// One table: title, columns, rows, and a sentence below.
+pub(super) struct Shown {
+    pub(super) title: String,
+    pub(super) columns: Vec<String>,
+    pub(super) rows: Vec<Vec<String>>,
+    pub(super) note: String,
+}
+
+/// Retrieval and probes as tables, for the terminal and the report.
+pub(super) fn tables(results: &Results) -> Vec<Shown> {
+    let mut tables = Vec::new();
+    let percent = |i: &Interval| format!("{:.0} % [{:.0}, {:.0}]", 100.0 * i.value, 100.0 * i.low, 100.0 * i.high);
+    let strings = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+    let everyone = |group: &Option<String>| group.clone().unwrap_or_else(|| "all".into());
+    if !results.retrieval.is_empty() {
+        tables.push(Shown {
+            title: "Retrieval of held-out objects across modalities".into(),
+            columns: strings(&["from", "to", "objects", "pool", "top 1", "top 10", "chance", "median rank"]),
+            rows: results
+                .retrieval
+                .iter()
+                .map(|r| {
+                    vec![
+                        r.from.clone(),
+                        r.to.clone(),
+                        everyone(&r.group),
+                        r.pool.to_string(),
+                        percent(&r.top1),
+                        percent(&r.top10),
+                        format!("{:.0} %", 100.0 * r.chance10),
+                        format!("{:.0}", r.median_rank),
+                    ]
+                })
+                .collect(),
+            note: "top k: share of objects whose other modality is among the k nearest of the pool; chance is for \
+                   top 10; brackets are 95 % bootstrap intervals over objects"
+                .into(),
+        });
+    }
+    if !results.probes.is_empty() {
+        let number = |i: &Interval| format!("{:.3} [{:.3}, {:.3}]", i.value, i.low, i.high);
+        tables.push(Shown {
+            title: "Probes on frozen features, on held-out objects".into(),
+            columns: strings(&["probe", "from", "objects", "held out", "metric", "trained", "untrained", "constant"]),
+            rows: results
+                .probes
+                .iter()
+                .map(|p| {
+                    vec![
+                        p.name.clone(),
+                        p.from.clone(),
+                        everyone(&p.group),
+                        p.held_out.to_string(),
+                        p.metric.clone(),
+                        number(&p.trained),
+                        number(&p.untrained),
+                        format!("{:.3}", p.constant),
+                    ]
+                })
+                .collect(),
+            note: "untrained: the same model before its first step; constant: the mean or the most frequent class of \
+                   the training split"
+                .into(),
+        });
+    }
+    tables
+}
+
+/// For the terminal; groups are left to the report, to keep it short.
+pub(super) fn print(results: &Results, with_groups: bool) -> String {
+    let mut text = String::new();
+    for shown in tables(results) {
+        let mut table = Table::new();
+        table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(&shown.columns);
+        for row in &shown.rows {
+            if with_groups || row.get(2).is_some_and(|objects| objects == "all") {
+                table.add_row(row);
+            }
+        }
+        for column in table.column_iter_mut().skip(3) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        text += &format!("\n{}\n{table}\n{}\n", shown.title, shown.note);
+    }
+    text
+}

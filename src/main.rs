@@ -1,0 +1,5 @@
+//! The command `panchroma`.
+
+fn main() -> std::process::ExitCode {
+    panchroma::main()
+}
