@@ -26,7 +26,7 @@ mod simd;
 mod slices;
 mod tasks;
 
-pub use attention::attention;
+pub use attention::{attention, cross_attention, self_attention};
 pub use gelu::gelu;
 pub use layer_norm::layer_norm;
 pub use linear::linear;

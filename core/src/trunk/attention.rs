@@ -2,7 +2,7 @@
 
 use crate::ops;
 use crate::{Decay, Init, Parameters, Result};
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 
 /// Projections around [`ops::attention`].
 ///
@@ -42,12 +42,8 @@ impl Attention {
     /// # Errors
     /// If shapes disagree.
     pub fn forward(&self, x: &Tensor, valid: &Tensor) -> Result<Tensor> {
-        let (b, t, d) = x.dims3()?;
-        let qkv = ops::linear(x, &self.qkv, None)?.reshape((b, t, 3, self.heads, d / self.heads))?;
-        // [B, T, 3, H, K] -> [3, B, H, T, K]
-        let qkv = qkv.permute((2, 0, 3, 1, 4))?.contiguous()?;
-        let y = ops::attention(&qkv.get(0)?, &qkv.get(1)?, &qkv.get(2)?, Some(valid))?;
-        let y = y.transpose(1, 2)?.contiguous()?.reshape((b, t, d))?;
+        let qkv = ops::linear(x, &self.qkv, None)?;
+        let y = ops::self_attention(&qkv, self.heads, Some(valid))?;
         Ok(ops::linear(&y, &self.out_weight, Some(&self.out_bias))?)
     }
 }
@@ -75,13 +71,10 @@ impl Query {
 
     /// `x` `[B, T, D]`, `valid` `[B, T]` u8 -> `[B, D]`.
     pub(super) fn forward(&self, x: &Tensor, valid: &Tensor) -> Result<Tensor> {
-        let (b, t, d) = x.dims3()?;
-        let k = d / self.heads;
-        let kv = ops::linear(x, &self.kv, None)?.reshape((b, t, 2, self.heads, k))?;
-        let kv = kv.permute((2, 0, 3, 1, 4))?.contiguous()?;
-        let query = self.query.reshape((1, self.heads, 1, k))?.broadcast_as((b, self.heads, 1, k))?.contiguous()?;
-        let y = ops::attention(&query, &kv.get(0)?, &kv.get(1)?, Some(valid))?.reshape((b, d))?;
-        debug_assert_eq!(y.dim(D::Minus1)?, d);
+        let (b, _, d) = x.dims3()?;
+        let kv = ops::linear(x, &self.kv, None)?;
+        let query = self.query.reshape((1, 1, d))?.broadcast_as((b, 1, d))?.contiguous()?;
+        let y = ops::cross_attention(&query, &kv, self.heads, Some(valid))?.squeeze(1)?;
         Ok(ops::linear(&y, &self.out_weight, Some(&self.out_bias))?)
     }
 }

@@ -3,8 +3,11 @@
 //! Axes: `B` batch, `H` heads, `Q` queries, `T` keys, `K` width of a head.
 
 mod cpu;
+mod packed;
 #[cfg(test)]
 mod tests;
+
+pub use packed::{cross_attention, self_attention};
 
 use super::slices::{require_f32, values, with_values};
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor, bail};
@@ -38,17 +41,8 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, valid: Option<&Tensor>) -> 
     for (name, tensor) in [("q", q), ("k", k), ("v", v)] {
         require_f32(OP, name, tensor)?;
     }
-    let valid = match valid {
-        None => None,
-        Some(valid) if valid.dims() != [batch, keys] => {
-            bail!("{OP}: expected `valid` of shape [{batch}, {keys}], got {:?}", valid.dims())
-        }
-        Some(valid) if valid.dtype() != DType::U8 => {
-            bail!("{OP}: expected `valid` in u8, got {}", valid.dtype().as_str())
-        }
-        Some(valid) => Some(valid.contiguous()?.detach()),
-    };
-    q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, Attention { valid })
+    let mask = Attention::new(valid, batch, keys)?;
+    q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, mask)
 }
 
 struct Attention {
@@ -56,6 +50,20 @@ struct Attention {
 }
 
 impl Attention {
+    fn new(valid: Option<&Tensor>, batch: usize, keys: usize) -> Result<Self> {
+        let valid = match valid {
+            None => None,
+            Some(valid) if valid.dims() != [batch, keys] => {
+                bail!("{OP}: expected `valid` of shape [{batch}, {keys}], got {:?}", valid.dims())
+            }
+            Some(valid) if valid.dtype() != DType::U8 => {
+                bail!("{OP}: expected `valid` in u8, got {}", valid.dtype().as_str())
+            }
+            Some(valid) => Some(valid.contiguous()?.detach()),
+        };
+        Ok(Self { valid })
+    }
+
     /// Which keys of each object of the batch take part.
     fn keys(&self, batch: usize, keys: usize) -> Result<Vec<cpu::Keys>> {
         let Some(valid) = &self.valid else {
