@@ -105,7 +105,6 @@ impl Observer for Progress {
                 }
                 self.line(done == total, || format!("evaluated {done}/{total} objects"));
             }
-            _ => {}
         }
     }
 }

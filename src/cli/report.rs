@@ -64,7 +64,7 @@ fn data(experiment: &Experiment, run: &RunFolder, results: &Value, evaluation: &
     let regressions = regressions
         .iter()
         .map(|r| RegressionPlot {
-            name: format!("{} ({})", r.name, r.quantity),
+            name: r.quantity.clone(),
             from: r.from.clone(),
             truth: r.truth.clone(),
             predicted: r.predicted.clone(),

@@ -72,6 +72,21 @@ pub(super) fn tables(results: &Results) -> Vec<Shown> {
     tables
 }
 
+/// One sentence for those who read no tables: the direction of retrieval that is furthest above
+/// chance.
+pub(super) fn verdict(results: &Results) -> Option<String> {
+    let all = results.retrieval.iter().filter(|r| r.group.is_none());
+    let best = all.max_by(|a, b| (a.top10.value / a.chance10).total_cmp(&(b.top10.value / b.chance10)))?;
+    Some(format!(
+        "By its {} alone, the {} of a held-out object is among the 10 nearest of {} in {:.0} % of cases; chance is {:.0} %.",
+        best.from,
+        best.to,
+        best.pool,
+        100.0 * best.top10.value,
+        100.0 * best.chance10
+    ))
+}
+
 /// For the terminal; groups are left to the report, to keep it short.
 pub(super) fn print(results: &Results, with_groups: bool) -> String {
     let mut text = String::new();

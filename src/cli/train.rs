@@ -68,6 +68,9 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     let (run, seconds, first) = (outcome.run.path().display(), outcome.seconds, outcome.first_step_seconds);
     let memory = ops::peak_memory_bytes().map_or_else(String::new, |b| format!(", peak memory {:.0} MiB", b as f64 / 1048576.0));
     print(&tables::print(&outcome.evaluation.results, false))?;
+    if let Some(verdict) = tables::verdict(&outcome.evaluation.results) {
+        print(&format!("\n{verdict}\n"))?;
+    }
     print(&format!(
         "\n{} steps in {seconds:.0} s, first step after {first:.1} s{memory}\nrun: {run}\nreport: {}\n",
         outcome.steps,
@@ -95,6 +98,7 @@ fn finish(experiment: &Experiment, outcome: &Outcome) -> Result<serde_json::Valu
     let results = json!({
         "name": experiment.run.name,
         "seed": experiment.run.seed,
+        "verdict": tables::verdict(&outcome.evaluation.results),
         "steps": outcome.steps,
         "seconds": outcome.seconds,
         "first_step_seconds": outcome.first_step_seconds,

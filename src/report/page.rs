@@ -85,8 +85,9 @@ fn duration(seconds: f64) -> String {
 }
 
 fn table(table: &Table) -> String {
-    let numeric: Vec<bool> =
-        (0..table.columns.len()).map(|i| table.rows.iter().filter_map(|row| row.get(i)).all(|c| is_number(c))).collect();
+    let numeric: Vec<bool> = (0..table.columns.len())
+        .map(|i| table.rows.iter().filter_map(|row| row.get(i)).all(|c| is_number(c)))
+        .collect();
     let class = |i: usize| if numeric.get(i).copied().unwrap_or(false) { " class=\"number\"" } else { "" };
     let heads = table.columns.iter().enumerate();
     let heads: String = heads.map(|(i, c)| format!("<th scope=\"col\"{}>{}</th>", class(i), escape(c))).collect();
@@ -96,7 +97,8 @@ fn table(table: &Table) -> String {
         let cells: String = cells.map(|(i, text)| format!("<td{}>{}</td>", class(i), cell(text))).collect();
         rows += &format!("<tr>{cells}</tr>\n");
     }
-    let note = if table.note.is_empty() { String::new() } else { format!("<p class=\"note\">{}</p>\n", escape(&table.note)) };
+    let note =
+        if table.note.is_empty() { String::new() } else { format!("<p class=\"note\">{}</p>\n", escape(&table.note)) };
     format!(
         "<h3>{}</h3>\n<div class=\"scroll\"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n\
          </table></div>\n{note}",
@@ -114,7 +116,9 @@ fn cell(text: &str) -> String {
 
 fn is_number(text: &str) -> bool {
     let text = text.trim_start_matches(['-', '−', '+', '.']);
-    text.is_empty() || text.starts_with(|c: char| c.is_ascii_digit()) || matches!(text, "NaN" | "nan" | "inf" | "–" | "n/a")
+    text.is_empty()
+        || text.starts_with(|c: char| c.is_ascii_digit())
+        || matches!(text, "NaN" | "nan" | "inf" | "–" | "n/a")
 }
 
 fn config(toml: &str) -> String {

@@ -9,14 +9,20 @@ fn line(value: Value) -> Map<String, Value> {
 }
 
 fn sample() -> RunData {
-    let train = |step: u32| json!({"step": step, "loss": 3.0 / f64::from(step), "learning_rate": 1e-3, "gradient_norm": 1.5});
+    let train =
+        |step: u32| json!({"step": step, "loss": 3.0 / f64::from(step), "learning_rate": 1e-3, "gradient_norm": 1.5});
     let mut log: Vec<Map<String, Value>> = (1..=30).map(|step| line(train(step))).collect();
     log.push(line(json!({"step": 30, "evaluation.loss": 0.4, "evaluation.top10.lightcurve-spectrum": 0.3})));
     RunData {
         name: "quickstart".into(),
         summary: json!({"verdict": "Light curves find their spectra.", "steps": 30, "seconds": 71.2, "seed": 1}),
         log,
-        retrieval: vec![RetrievalPlot { from: "lightcurve".into(), to: "spectrum".into(), ranks: vec![1, 2, 7, 30], pool: 40 }],
+        retrieval: vec![RetrievalPlot {
+            from: "lightcurve".into(),
+            to: "spectrum".into(),
+            ranks: vec![1, 2, 7, 30],
+            pool: 40,
+        }],
         map: Some(EmbeddingMap {
             points: vec![[0.0, 0.0], [1.0, 2.0], [2.0, 1.0], [3.0, 3.0]],
             labels: ["Ia", "Ia", "II", "unknown"].map(String::from).to_vec(),

@@ -45,8 +45,7 @@ impl EventWriter {
         // TensorBoard reads the files of a folder in the order of their names; ten digits keep that the order of time.
         let path = folder.join(format!("events.out.tfevents.{:010}.panchroma", started.as_secs()));
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io("create", &path))?;
-        let mut writer =
-            Self { path, file: BufWriter::new(file), started, clock: Instant::now(), announced: false };
+        let mut writer = Self { path, file: BufWriter::new(file), started, clock: Instant::now(), announced: false };
         writer.write(0, |event| delimited(event, EVENT_FILE_VERSION, b"brain.Event:2"))?;
         writer.flush()?;
         Ok(writer)

@@ -8,6 +8,8 @@ mod encoder;
 mod fused;
 mod pool;
 mod towers;
+#[cfg(test)]
+mod tests;
 
 pub use attention::Attention;
 pub use block::{Block, Norm};

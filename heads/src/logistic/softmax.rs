@@ -95,7 +95,7 @@ impl Softmax {
     pub(super) fn probabilities(&self, parts: &[DMatrix<f64>]) -> Vec<f64> {
         let (map, bias) = split(&self.parameters, rows(self.classes.len()), self.width);
         let part = |x: &DMatrix<f64>| -> Vec<f64> {
-            let logits = &map * x;
+            let logits = logits_of(&map, x);
             let mut rows = vec![0.0; x.ncols() * self.total];
             for (logits, row) in logits.column_iter().zip(rows.chunks_mut(self.total.max(1))) {
                 for (log, class) in log_probabilities(&logits, &bias).into_iter().zip(&self.classes) {
@@ -141,6 +141,12 @@ fn log_probabilities(logits: &DVectorView<'_, f64>, bias: &DVector<f64>) -> Vec<
     logits.into_iter().map(|l| l - sum).collect()
 }
 
+/// `map x`, `[R, D] [D, n]`, as products of columns with columns: with one or a few rows the product
+/// as it stands is a loop over single numbers, ten times slower.
+fn logits_of(map: &DMatrix<f64>, x: &DMatrix<f64>) -> DMatrix<f64> {
+    map.transpose().tr_mul(x)
+}
+
 /// Weighted loss of one part, and its gradients `[R, D]` and `[R]`.
 fn gradients(
     map: &DMatrix<f64>,
@@ -149,7 +155,7 @@ fn gradients(
     places: &[usize],
     weights: &[f64],
 ) -> (f64, DMatrix<f64>, DVector<f64>) {
-    let mut logits = map * x;
+    let mut logits = logits_of(map, x);
     let mut loss = 0.0;
     // With one row, that row is class 1.
     let first = usize::from(bias.len() == 1);
@@ -161,5 +167,6 @@ fn gradients(
         }
     }
     let bias_gradient = logits.column_sum();
-    (loss, logits * x.transpose(), bias_gradient)
+    // Sums of whole columns, as in `logits_of`.
+    (loss, (x * logits.transpose()).transpose(), bias_gradient)
 }

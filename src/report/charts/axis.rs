@@ -22,7 +22,7 @@ impl Axis {
         // One factor for all, so that labels are short: 2, 4, 6 in units of 10⁻⁴.
         let power = low.abs().max(high.abs()).log10().floor() as i32;
         let factor = if (-2..5).contains(&power) { 1.0 } else { 10_f64.powi(power) };
-        let unit = if factor == 1.0 { String::new() } else { format!(", in units of {}", number(factor)) };
+        let unit = if factor == 1.0 { String::new() } else { format!(", in units of {}", power_of_ten(power)) };
         let ticks = steps(low, high).into_iter().map(|v| (v, number(v / factor))).collect();
         Some(Self { label: format!("{label}{unit}"), log: false, range: (low - margin, high + margin), ticks })
     }
@@ -139,6 +139,10 @@ pub(super) fn number(value: f64) -> String {
     let power = if size / 10_f64.powi(power) > 9.9995 { power + 1 } else { power };
     let factor = trim(format!("{:.3}", size / 10_f64.powi(power)));
     let factor = if factor == "1" { String::new() } else { format!("{factor}×") };
+    format!("{sign}{factor}{}", power_of_ten(power))
+}
+
+fn power_of_ten(power: i32) -> String {
     let power = power.to_string();
     let raised = power.chars().map(|c| match c {
         '-' => '⁻',
@@ -147,7 +151,7 @@ pub(super) fn number(value: f64) -> String {
         '3' => '³',
         digit => char::from_u32(0x2070 + digit.to_digit(10).unwrap_or(0)).unwrap_or(digit),
     });
-    format!("{sign}{factor}10{}", raised.collect::<String>())
+    format!("10{}", raised.collect::<String>())
 }
 
 #[cfg(test)]

@@ -94,7 +94,8 @@ impl Chart {
                     let style = ShapeStyle::from(colour.mix(*opacity)).stroke_width(pixels(*width) as u32);
                     let placed: Vec<Option<(f64, f64)>> = points.iter().map(|p| self.place(*p)).collect();
                     let parts = placed.split(Option::is_none).filter(|part| part.len() > 1);
-                    let parts = parts.map(|part| PathElement::new(part.iter().flatten().copied().collect::<Vec<_>>(), style));
+                    let parts =
+                        parts.map(|part| PathElement::new(part.iter().flatten().copied().collect::<Vec<_>>(), style));
                     chart.draw_series(parts)
                 }
                 Layer::Dots { dots, radius, opacity } => chart.draw_series(dots.iter().filter_map(|dot| {

@@ -24,12 +24,8 @@ pub(in super::super) const CLASSES: [RGBColor; 7] = [
 pub(in super::super) const OTHER: RGBColor = RGBColor(0xA3, 0xAB, 0xB5);
 
 /// Low to high, dark to light: the middle of viridis, whose ends vanish on a dark or a white page.
-const SCALE: [RGBColor; 4] = [
-    RGBColor(0x3E, 0x4A, 0x89),
-    RGBColor(0x26, 0x82, 0x8E),
-    RGBColor(0x35, 0xB7, 0x79),
-    RGBColor(0xB5, 0xDE, 0x2B),
-];
+const SCALE: [RGBColor; 4] =
+    [RGBColor(0x3E, 0x4A, 0x89), RGBColor(0x26, 0x82, 0x8E), RGBColor(0x35, 0xB7, 0x79), RGBColor(0xB5, 0xDE, 0x2B)];
 
 /// The colour of `share` of the way from low to high.
 pub(super) fn scale(share: f64) -> RGBColor {

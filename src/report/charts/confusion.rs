@@ -1,7 +1,7 @@
 //! Which classes are taken for which.
 
-use super::figure::{Figure, escape};
 use super::super::ConfusionPlot;
+use super::figure::{Figure, escape};
 
 /// A table whose cells are the darker the larger their share of the row; `None` without a counted object.
 pub(in super::super) fn figure(plot: &ConfusionPlot) -> Option<Figure> {

@@ -1,11 +1,11 @@
 //! Embeddings in two dimensions, coloured by class and by a number.
 
+use super::super::EmbeddingMap;
 use super::axis::{Axis, number};
 use super::chart::{Chart, Dot, Layer};
 use super::colours::{CLASSES, OTHER, scale};
 use super::figure::Figure;
 use super::spread;
-use super::super::EmbeddingMap;
 use panchroma_core::Result;
 use plotters::style::RGBColor;
 use std::cmp::Reverse;
@@ -19,7 +19,8 @@ const SIZE: (f64, f64) = (700.0, 480.0);
 /// The map by class, and by number if there are numbers.
 pub(in super::super) fn figures(map: &EmbeddingMap) -> Result<Vec<Figure>> {
     let points: Vec<(f64, f64)> = map.points.iter().map(|p| (f64::from(p[0]), f64::from(p[1]))).collect();
-    let drawn: Vec<usize> = spread(points.len(), DOTS).filter(|i| points[*i].0.is_finite() && points[*i].1.is_finite()).collect();
+    let drawn: Vec<usize> =
+        spread(points.len(), DOTS).filter(|i| points[*i].0.is_finite() && points[*i].1.is_finite()).collect();
     if drawn.is_empty() {
         return Ok(Vec::new());
     }
@@ -41,14 +42,18 @@ fn by_class(map: &EmbeddingMap, points: &[(f64, f64)], drawn: &[usize]) -> Resul
     let named = classes.iter().filter(|(name, _)| !matches!(*name, "" | "unknown")).count().min(CLASSES.len());
     let rest: Vec<usize> = classes.iter().skip(named).flat_map(|(_, members)| members).copied().collect();
     classes.truncate(named);
-    let mut key: Vec<(RGBColor, String)> =
-        classes.iter().zip(CLASSES).map(|((name, members), colour)| (colour, format!("{name} ({})", members.len()))).collect();
+    let mut key: Vec<(RGBColor, String)> = classes
+        .iter()
+        .zip(CLASSES)
+        .map(|((name, members), colour)| (colour, format!("{name} ({})", members.len())))
+        .collect();
     if !rest.is_empty() {
         key.push((OTHER, format!("{} ({})", if named == 0 { "objects" } else { "other or unknown" }, rest.len())));
     }
     // Frequent classes first, so that rare ones lie on top.
     let groups = [(&rest, OTHER)].into_iter().chain(classes.iter().map(|c| &c.1).zip(CLASSES));
-    let dots = |(members, colour): (&Vec<usize>, RGBColor)| members.iter().map(move |i| (*i, colour)).collect::<Vec<_>>();
+    let dots =
+        |(members, colour): (&Vec<usize>, RGBColor)| members.iter().map(move |i| (*i, colour)).collect::<Vec<_>>();
     let dots = groups.flat_map(dots).map(|(i, colour)| dot(map, points, i, colour, label(i))).collect();
     let mut layers = vec![Layer::Dots { dots, radius: radius(drawn.len()), opacity: 0.75 }];
     let (x, y) = axes(points, drawn)?;
@@ -140,8 +145,8 @@ fn radius(count: usize) -> f64 {
 fn caption(map: &EmbeddingMap, drawn: &[usize]) -> String {
     let some = if drawn.len() < map.points.len() { format!(" {} of", drawn.len()) } else { String::new() };
     format!(
-        "The two directions in which the embeddings of{some} {} held-out objects vary most (PCA). Colours that keep \
-         together were learned without labels; what overlaps here may still be apart in other directions.",
+        "The two directions in which the embeddings of{some} {} held-out objects vary most (PCA). Colours played no \
+         part in placing the points; what overlaps here may still be apart in other directions.",
         map.points.len()
     )
 }

@@ -1,10 +1,10 @@
 //! How many candidates one must look at to find an object's other modality.
 
+use super::super::RetrievalPlot;
 use super::axis::Axis;
 use super::chart::{Chart, Layer};
 use super::colours::{BLUE, REFERENCE, VERMILLION};
 use super::figure::Figure;
-use super::super::RetrievalPlot;
 use panchroma_core::Result;
 use std::collections::BTreeMap;
 

@@ -3,10 +3,10 @@
 use super::axis::{Axis, number};
 use super::chart::{Chart, Dot, Layer};
 use super::colours::{BLUE, CLASSES, OTHER, VERMILLION};
-use plotters::style::RGBColor;
 use super::figure::Figure;
 use super::spread;
 use panchroma_core::Result;
+use plotters::style::RGBColor;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 

@@ -4,6 +4,7 @@
 
 mod cpu;
 mod packed;
+mod packed_cpu;
 #[cfg(test)]
 mod tests;
 

@@ -3,7 +3,8 @@
 //!
 //! Axes: `B` batch, `Q` queries, `T` keys, `H` heads, `K` width of a head, `D = H K`.
 
-use super::cpu::{self, Keys, Packed};
+use super::cpu::Keys;
+use super::packed_cpu::{self, Packed};
 use super::{Attention, OP};
 use crate::ops::slices::{require_f32, values, with_values};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
@@ -56,7 +57,15 @@ impl SelfAttention {
     fn packed(&self, dims: (usize, usize, usize)) -> Result<(Packed, Vec<Keys>)> {
         let (batch, tokens, columns) = dims;
         let width = columns / 3;
-        let packed = Packed { queries: tokens, keys: tokens, heads: self.heads, width, q_stride: columns, kv_stride: columns, k_offset: width };
+        let packed = Packed {
+            queries: tokens,
+            keys: tokens,
+            heads: self.heads,
+            width,
+            q_stride: columns,
+            kv_stride: columns,
+            k_offset: width,
+        };
         Ok((packed, self.mask.keys(batch, tokens)?))
     }
 }
@@ -71,14 +80,14 @@ impl CustomOp1 for SelfAttention {
         let (packed, keys) = self.packed(dims)?;
         let qkv = values(OP, qkv, layout)?;
         let mut out = vec![0.0; dims.0 * dims.1 * packed.width];
-        cpu::packed_forward(packed, &keys, qkv, qkv, &mut out);
+        packed_cpu::forward(packed, &keys, qkv, qkv, &mut out);
         Ok((CpuStorage::F32(out), Shape::from((dims.0, dims.1, packed.width))))
     }
 
     fn bwd(&self, qkv: &Tensor, out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let (packed, keys) = self.packed(qkv.dims3()?)?;
         let gradient = with_values(OP, [qkv, out, &grad.contiguous()?], |[qkv, out, dout]| {
-            cpu::packed_self_backward(packed, &keys, qkv, out, dout)
+            packed_cpu::self_backward(packed, &keys, qkv, out, dout)
         })?;
         Tensor::from_vec(gradient, qkv.shape(), qkv.device()).map(Some)
     }
@@ -92,7 +101,15 @@ struct CrossAttention {
 impl CrossAttention {
     fn packed(&self, q: (usize, usize, usize), kv: (usize, usize, usize)) -> Result<(Packed, Vec<Keys>)> {
         let (batch, queries, width) = q;
-        let packed = Packed { queries, keys: kv.1, heads: self.heads, width, q_stride: width, kv_stride: 2 * width, k_offset: 0 };
+        let packed = Packed {
+            queries,
+            keys: kv.1,
+            heads: self.heads,
+            width,
+            q_stride: width,
+            kv_stride: 2 * width,
+            k_offset: 0,
+        };
         Ok((packed, self.mask.keys(batch, kv.1)?))
     }
 }
@@ -105,14 +122,14 @@ impl CustomOp2 for CrossAttention {
     fn cpu_fwd(&self, q: &CpuStorage, ql: &Layout, kv: &CpuStorage, kvl: &Layout) -> Result<(CpuStorage, Shape)> {
         let (packed, keys) = self.packed(ql.shape().dims3()?, kvl.shape().dims3()?)?;
         let mut out = vec![0.0; ql.shape().elem_count()];
-        cpu::packed_forward(packed, &keys, values(OP, q, ql)?, values(OP, kv, kvl)?, &mut out);
+        packed_cpu::forward(packed, &keys, values(OP, q, ql)?, values(OP, kv, kvl)?, &mut out);
         Ok((CpuStorage::F32(out), ql.shape().clone()))
     }
 
     fn bwd(&self, q: &Tensor, kv: &Tensor, out: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (packed, keys) = self.packed(q.dims3()?, kv.dims3()?)?;
         let (dq, dkv) = with_values(OP, [q, kv, out, &grad.contiguous()?], |[q, kv, out, dout]| {
-            cpu::packed_cross_backward(packed, &keys, q, kv, out, dout)
+            packed_cpu::cross_backward(packed, &keys, q, kv, out, dout)
         })?;
         let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device()).map(Some);
         Ok((tensor(dq, q)?, tensor(dkv, kv)?))

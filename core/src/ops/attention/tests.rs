@@ -1,4 +1,4 @@
-use super::attention;
+use super::{attention, cross_attention, self_attention};
 use crate::ops::check::{assert_like_twin, assert_same, assert_same_on_any_threads, filled, numbers, run};
 use candle_core::{D, DType, Device, Result, Tensor};
 
@@ -155,5 +155,102 @@ fn wrong_shapes_and_types_are_named() -> Result<()> {
     let valid = Tensor::ones((2, 4), DType::F32, &Device::Cpu)?;
     let got = message(attention(&t[0], &t[1], &t[2], Some(&valid)));
     assert!(got.contains("attention: expected `valid` in u8, got f32"), "{got}");
+    Ok(())
+}
+
+/// `[B, T, D]` -> `[B, H, T, D / H]`.
+fn split(x: &Tensor, heads: usize) -> Result<Tensor> {
+    let (batch, tokens, width) = x.dims3()?;
+    x.reshape((batch, tokens, heads, width / heads))?.transpose(1, 2)
+}
+
+/// `[B, H, T, K]` -> `[B, T, H K]`.
+fn join(x: &Tensor) -> Result<Tensor> {
+    x.transpose(1, 2)?.contiguous()?.flatten_from(2)
+}
+
+/// What [`cross_attention`] must equal.
+fn unpacked(q: &Tensor, kv: &Tensor, heads: usize, valid: Option<&Tensor>) -> Result<Tensor> {
+    let width = q.dim(2)?;
+    let part = |i: usize| split(&kv.narrow(2, i * width, width)?, heads);
+    join(&attention(&split(q, heads)?, &part(0)?, &part(1)?, valid)?)
+}
+
+/// Padding at the end, holes, none valid, all valid; and no mask at all.
+fn masks() -> Result<[Option<Tensor>; 2]> {
+    Ok([Some(mask(&[&[1, 1, 1, 0, 0], &[0, 1, 0, 1, 0], &[0; 5], &[1; 5]])?), None])
+}
+
+#[test]
+fn packed_self_attention_equals_attention_on_permuted_tensors() -> Result<()> {
+    for valid in masks()? {
+        for (heads, width) in [(1, 8), (4, 8), (4, 4), (1, 1)] {
+            assert_same(
+                &[filled(&[4, 5, 3 * width], 1)?],
+                |t| self_attention(&t[0], heads, valid.as_ref()),
+                |t| {
+                    let (q, kv) = (t[0].narrow(2, 0, width)?, t[0].narrow(2, width, 2 * width)?);
+                    unpacked(&q.contiguous()?, &kv.contiguous()?, heads, valid.as_ref())
+                },
+                1e-5,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn packed_cross_attention_equals_attention_on_permuted_tensors() -> Result<()> {
+    for valid in masks()? {
+        for (heads, queries) in [(1, 1), (4, 1), (4, 7), (1, 300)] {
+            assert_same(
+                &[filled(&[4, queries, 8], 1)?, filled(&[4, 5, 16], 2)?],
+                |t| cross_attention(&t[0], &t[1], heads, valid.as_ref()),
+                |t| unpacked(&t[0], &t[1], heads, valid.as_ref()),
+                1e-5,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn packed_attention_ignores_what_invalid_keys_hold() -> Result<()> {
+    let valid = mask(&[&[1, 0, 1, 0], &[0, 0, 0, 0]])?;
+    let garbage = Tensor::new(&[[0.0_f32], [f32::NAN], [0.0], [f32::INFINITY]], &Device::Cpu)?.reshape((1, 4, 1))?;
+    let (q, kv) = (filled(&[2, 3, 4], 1)?, filled(&[2, 4, 8], 2)?);
+    let op = |t: &[Tensor]| cross_attention(&t[0], &t[1], 2, Some(&valid));
+    let (a, da) = run(&[q.clone(), kv.clone()], op)?;
+    let (b, db) = run(&[q, kv.broadcast_add(&garbage)?], op)?;
+    assert_eq!(numbers(&a)?, numbers(&b)?);
+    for (a, b) in da.iter().zip(&db) {
+        assert_eq!(numbers(a)?, numbers(b)?);
+    }
+    // The second object has no valid key: zeros in the result and in the gradients.
+    for tensor in std::iter::once(&b).chain(&db) {
+        assert!(numbers(&tensor.get(1)?)?.iter().all(|&value| value == 0.0));
+    }
+    Ok(())
+}
+
+#[test]
+fn threads_do_not_change_a_bit_of_packed_attention() -> Result<()> {
+    let row: Vec<u8> = (0..70).map(|i| u8::from(i % 5 != 2)).collect();
+    let valid = mask(&[&row, &[1; 70], &[0; 70]])?;
+    assert_same_on_any_threads(&[filled(&[3, 70, 36], 1)?], |t| self_attention(&t[0], 3, Some(&valid)))?;
+    let inputs = [filled(&[3, 300, 12], 1)?, filled(&[3, 70, 24], 2)?];
+    assert_same_on_any_threads(&inputs, |t| cross_attention(&t[0], &t[1], 3, Some(&valid)))
+}
+
+#[test]
+fn packed_attention_names_wrong_shapes() -> Result<()> {
+    let message = |result: Result<Tensor>| result.err().map(|e| e.to_string()).unwrap_or_default();
+    let got = message(self_attention(&filled(&[2, 3, 12], 1)?, 3, None));
+    assert!(got.contains("expected `qkv` of shape [batch, tokens, 3 x width] with 3 heads, got [2, 3, 12]"), "{got}");
+    let got = message(cross_attention(&filled(&[2, 1, 4], 1)?, &filled(&[2, 3, 4], 2)?, 2, None));
+    assert!(
+        got.contains("expected `kv` of shape [2, tokens, 8] for `q` [2, 1, 4] with 2 heads, got [2, 3, 4]"),
+        "{got}"
+    );
     Ok(())
 }

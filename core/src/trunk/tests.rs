@@ -1,0 +1,218 @@
+//! What both trunks promise, with every pool.
+
+use super::*;
+use crate::{Parameter, Registry, Section, Segment};
+use candle_core::{DType, Device, Tensor};
+
+const WIDTH: usize = 8;
+const BATCH: usize = 4;
+const TRUNKS: [&str; 2] = ["towers", "fused"];
+const POOLS: [&str; 3] = ["attentive", "class", "mean"];
+const VIEWS: [View; 2] = [View::Isolated, View::Joint];
+
+/// A trunk over the modalities `a` and `b`, and its parameters.
+fn trunk(kind: &str, pool: &str) -> Result<(Box<dyn Trunk>, Parameters)> {
+    let toml = format!("kind = {kind:?}\nwidth = {WIDTH}\ndepth = 2\nheads = 2\npool = {pool:?}\n");
+    let spec = TokenSpec { kind: crate::TokenKind::Patches { width: 1 }, max_tokens: 5, coordinates: Vec::new() };
+    let modalities = ["a", "b"].map(|name| (name.to_owned(), spec.clone()));
+    let parameters = Parameters::new(7, &Device::Cpu);
+    let context = TrunkContext { modalities: &modalities, parameters: &parameters };
+    let trunk = Registry::linked()?.trunks.build(&Section::from_toml("trunk", &toml)?, &context)?;
+    Ok((trunk, parameters))
+}
+
+/// `[rows, tokens, D]` values that differ from place to place.
+fn embedded(rows: usize, tokens: usize, seed: f32) -> Result<Tensor> {
+    let count = rows * tokens * WIDTH;
+    let values: Vec<f32> = (0..count).map(|i| (seed + i as f32 * 0.7).sin()).collect();
+    Ok(Tensor::from_vec(values, (rows, tokens, WIDTH), &Device::Cpu)?)
+}
+
+fn segment(modality: &str, rows: &[u32], valid: &[&[u8]], seed: f32) -> Result<Segment> {
+    let tokens = valid[0].len();
+    Ok(Segment {
+        modality: modality.into(),
+        rows: rows.to_vec(),
+        embedded: embedded(rows.len(), tokens, seed)?,
+        valid: Tensor::from_vec(valid.concat(), (rows.len(), tokens), &Device::Cpu)?,
+    })
+}
+
+/// Four objects: 0 and 3 have both modalities, 1 has `a` alone, 2 has none. Some tokens are padding or holes.
+fn tokens() -> Result<TokenSet> {
+    let a = segment("a", &[0, 1, 3], &[&[1, 1, 1], &[1, 0, 0], &[1, 0, 1]], 0.0)?;
+    let b = segment("b", &[0, 3], &[&[1, 1, 1, 1, 0], &[0, 1, 0, 1, 1]], 50.0)?;
+    Ok(TokenSet { batch: BATCH, segments: vec![a, b] })
+}
+
+fn bits(x: &Tensor) -> Result<Vec<u32>> {
+    Ok(x.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits).collect())
+}
+
+fn each(check: impl Fn(&str, &str, View) -> Result<()>) -> Result<()> {
+    for kind in TRUNKS {
+        for pool in POOLS {
+            for view in VIEWS {
+                check(kind, pool, view)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn only_the_joint_view_of_fused_lets_modalities_see_each_other() -> Result<()> {
+    each(|kind, pool, view| {
+        let (trunk, _) = trunk(kind, pool)?;
+        let before = tokens()?;
+        let mut after = before.clone();
+        after.segments[1].embedded = (&after.segments[1].embedded * -2.0)?;
+        let mut alone = before.clone();
+        alone.segments.truncate(1);
+        let forward = |tokens: &TokenSet| trunk.forward(tokens, view, &Forward::evaluate());
+        let (before, after, alone) = (forward(&before)?, forward(&after)?, forward(&alone)?);
+        let pooled = |features: &Features| bits(&features.modality["a"].vectors);
+        let encoded = |features: &Features| bits(&features.tokens.segments[0].embedded);
+        let sees = kind == "fused" && view == View::Joint;
+        for other in [&after, &alone] {
+            assert_eq!(pooled(&before)? != pooled(other)?, sees, "{kind}, {pool}, {view:?}");
+            assert_eq!(encoded(&before)? != encoded(other)?, sees, "{kind}, {pool}, {view:?}");
+        }
+        assert_ne!(bits(&before.joint.vectors)?, bits(&after.joint.vectors)?, "{kind}, {pool}, {view:?}");
+        assert_eq!(before.view, view);
+        Ok(())
+    })
+}
+
+#[test]
+fn in_a_joint_view_an_object_without_the_other_modality_is_not_changed_by_it() -> Result<()> {
+    for pool in POOLS {
+        let (trunk, _) = trunk("fused", pool)?;
+        let mut changed = tokens()?;
+        changed.segments[1].embedded = (&changed.segments[1].embedded * -2.0)?;
+        let row = |tokens: &TokenSet| -> Result<Vec<u32>> {
+            bits(&trunk.forward(tokens, View::Joint, &Forward::evaluate())?.modality["a"].vectors.get(1)?)
+        };
+        assert_eq!(row(&tokens()?)?, row(&changed)?, "{pool}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_invalid_tokens_hold_changes_nothing() -> Result<()> {
+    each(|kind, pool, view| {
+        let (trunk, _) = trunk(kind, pool)?;
+        let clean = tokens()?;
+        let mut dirty = clean.clone();
+        for segment in &mut dirty.segments {
+            let invalid = segment.valid.to_dtype(DType::F32)?.affine(-1.0, 1.0)?.unsqueeze(2)?;
+            segment.embedded = segment.embedded.broadcast_add(&(invalid * 1e9)?)?;
+        }
+        let forward = |tokens: &TokenSet| trunk.forward(tokens, view, &Forward::evaluate());
+        let (clean, dirty) = (forward(&clean)?, forward(&dirty)?);
+        for (name, pooled) in &clean.modality {
+            assert_eq!(
+                bits(&pooled.vectors)?,
+                bits(&dirty.modality[name].vectors)?,
+                "{kind}, {pool}, {view:?}, {name}"
+            );
+        }
+        assert_eq!(bits(&clean.joint.vectors)?, bits(&dirty.joint.vectors)?, "{kind}, {pool}, {view:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn absent_objects_get_zeros() -> Result<()> {
+    each(|kind, pool, view| {
+        let (trunk, _) = trunk(kind, pool)?;
+        let features = trunk.forward(&tokens()?, view, &Forward::evaluate())?;
+        let all = [
+            (&features.modality["a"], [true, true, false, true]),
+            (&features.modality["b"], [true, false, false, true]),
+            (&features.joint, [true, true, false, true]),
+        ];
+        for (pooled, present) in all {
+            assert_eq!(pooled.present, present, "{kind}, {pool}, {view:?}");
+            assert_eq!(pooled.vectors.dims(), [BATCH, WIDTH]);
+            for (row, present) in pooled.vectors.to_vec2::<f32>()?.iter().zip(present) {
+                assert!(row.iter().all(|v| v.is_finite()));
+                assert_eq!(row.iter().any(|v| *v != 0.0), present, "{kind}, {pool}, {view:?}: {row:?}");
+            }
+        }
+        for (before, after) in tokens()?.segments.iter().zip(&features.tokens.segments) {
+            assert_eq!(before.embedded.dims(), after.embedded.dims(), "{kind}, {pool}, {view:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn every_parameter_gets_a_gradient() -> Result<()> {
+    each(|kind, pool, view| {
+        let (trunk, parameters) = trunk(kind, pool)?;
+        let features = trunk.forward(&tokens()?, view, &Forward::evaluate())?;
+        let weights = embedded(1, BATCH, 9.0)?.squeeze(0)?;
+        // Of a fused trunk's joint view, the class token and its norm show in the joint vector alone.
+        let mut loss = (&features.joint.vectors * &weights)?.sum_all()?;
+        for pooled in features.modality.values() {
+            loss = (loss + (&pooled.vectors * &weights)?.sum_all()?)?;
+        }
+        let gradients = loss.backward()?;
+        for (name, Parameter { var, .. }) in parameters.all() {
+            let gradient = gradients.get(var.as_tensor());
+            let largest = gradient.map(|g| g.abs()?.max_all()?.to_scalar::<f32>()).transpose()?;
+            assert!(largest.is_some_and(|g| g > 0.0), "{kind}, {pool}, {view:?}: `{name}` gets {largest:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn towers_share_nothing_and_fused_shares_all() -> Result<()> {
+    let names = |kind: &str| -> Result<Vec<String>> {
+        Ok(trunk(kind, "attentive")?.1.all().into_iter().map(|(name, _)| name).collect())
+    };
+    let (towers, fused) = (names("towers")?, names("fused")?);
+    assert_eq!(towers.len(), 2 * fused.len());
+    assert!(towers.iter().all(|name| name.starts_with("a.") || name.starts_with("b.")));
+    Ok(())
+}
+
+#[test]
+fn strangers_and_empty_batches_are_errors() -> Result<()> {
+    for kind in TRUNKS {
+        let (trunk, _) = trunk(kind, "attentive")?;
+        let mut strange = tokens()?;
+        strange.segments[0].modality = "c".into();
+        let empty = TokenSet { batch: BATCH, segments: Vec::new() };
+        for view in VIEWS {
+            let message = |tokens: &TokenSet| {
+                trunk.forward(tokens, view, &Forward::evaluate()).err().map(|e| e.to_string()).unwrap_or_default()
+            };
+            assert_eq!(message(&strange), "trunk: expected one of the modalities [\"a\", \"b\"], got `c`");
+            assert_eq!(message(&empty), "trunk: expected an object with a modality, got none in the batch");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn stochastic_depth_draws_by_seed_and_step() -> Result<()> {
+    let toml = format!("kind = \"towers\"\nwidth = {WIDTH}\ndepth = 2\nheads = 2\ndrop_path = 0.5\n");
+    let spec = TokenSpec { kind: crate::TokenKind::Patches { width: 1 }, max_tokens: 5, coordinates: Vec::new() };
+    let modalities = ["a", "b"].map(|name| (name.to_owned(), spec.clone()));
+    let context = TrunkContext { modalities: &modalities, parameters: &Parameters::new(7, &Device::Cpu) };
+    let trunk = Registry::linked()?.trunks.build(&Section::from_toml("trunk", &toml)?, &context)?;
+    let tokens = tokens()?;
+    let forward = |mode, seed, step| -> Result<Vec<u32>> {
+        bits(&trunk.forward(&tokens, View::Isolated, &Forward { mode, seed, step })?.joint.vectors)
+    };
+    use crate::Mode::{Evaluate, Train};
+    let base = forward(Train, 1, 0)?;
+    assert_eq!(base, forward(Train, 1, 0)?);
+    assert_ne!(base, forward(Train, 1, 1)?);
+    assert_ne!(base, forward(Train, 2, 0)?);
+    assert_eq!(forward(Evaluate, 1, 0)?, forward(Evaluate, 2, 5)?);
+    Ok(())
+}

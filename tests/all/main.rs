@@ -1,0 +1,8 @@
+//! The tests of the whole, one binary: linking is what takes the time.
+
+mod configs; // every file in configs/ runs
+mod docs; // what is written in the docs is true
+mod errors; // what a user does wrong, and the exact words that come back
+mod runs; // resume, determinism, interruption, full disks, damaged checkpoints
+mod support; // starting the command, small data
+mod tidy; // house rules

@@ -1,0 +1,1 @@
+//! Resume, determinism, interruption, full disks, damaged checkpoints.
