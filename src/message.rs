@@ -18,7 +18,7 @@ use std::ops::Range;
 
 /// The message for people, without a line break at its end.
 #[must_use]
-pub fn render(error: &Error, color: bool) -> String {
+pub(crate) fn render(error: &Error, color: bool) -> String {
     let title = Level::ERROR.primary_title(error.to_string());
     let group = match error.place() {
         None => Group::with_title(title),
@@ -43,7 +43,7 @@ pub fn render(error: &Error, color: bool) -> String {
 ///
 /// `file`, `line`, `column` and `hint` are null where there is none; lines and columns count from 1.
 #[must_use]
-pub fn as_json(error: &Error) -> Value {
+pub(crate) fn as_json(error: &Error) -> Value {
     let place = error.place();
     json!({ "error": {
         "message": error.to_string(),

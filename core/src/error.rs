@@ -4,7 +4,7 @@
 //! variants hold data; this one joins them. `Display` says what and where, [`Error::hint`] what to
 //! do, and [`Error::place`] gives the excerpt of the config that the message points at.
 
-use crate::config::{ConfigError, Place};
+use crate::config::{ConfigError, Place, suggestion};
 use crate::data::DataError;
 use crate::train::{CheckpointError, TrainError};
 use std::path::{Path, PathBuf};
@@ -62,6 +62,16 @@ pub enum Error {
         /// First object that has one.
         object: String,
     },
+    /// The command line names something that there isn't.
+    #[error("no {what} is called `{name}`")]
+    UnknownName {
+        /// What it should name, for example `table or plugin`.
+        what: &'static str,
+        /// What the user wrote.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
     /// A plugin failed in its own way.
     #[error("{kind} `{name}`: {reason}")]
     Plugin {
@@ -107,6 +117,9 @@ impl Error {
             Self::Checkpoint(e) => e.hint(),
             Self::Train(e) => e.hint(),
             Self::DuplicatePlugin { .. } => Some("leave one of the two out, or ask its author to rename it".into()),
+            Self::UnknownName { name, known, .. } => Some(
+                suggestion(name, "names", known).unwrap_or_else(|| format!("known names: {}", known.join(", "))),
+            ),
             Self::NotFinite { .. } => Some("mask such values in the data, or set them to null".into()),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 Some("free some space on the disk; nothing was lost, run the same command again".into())
@@ -124,12 +137,12 @@ impl Error {
         }
     }
 
-    /// Exit code of the command line: 2 config, 3 data, 4 checkpoint or run folder, 5 training,
+    /// Exit code of the command line: 2 config or command line, 3 data, 4 checkpoint or run folder, 5 training,
     /// 130 interrupted, 1 anything else.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::DuplicatePlugin { .. } => 2,
+            Self::Config(_) | Self::DuplicatePlugin { .. } | Self::UnknownName { .. } => 2,
             Self::Data(_) | Self::NotFinite { .. } => 3,
             Self::Checkpoint(_) => 4,
             Self::Train(_) | Self::Shape { .. } => 5,

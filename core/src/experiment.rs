@@ -72,10 +72,10 @@ impl Experiment {
     /// A config error at the key that caused it.
     pub fn read(document: Document, registry: &Registry) -> Result<Self> {
         let root = document.root();
-        let _: Tables = root.read()?;
+        let _: Tables = root.read_plain()?;
         let table = |key: &str| -> Result<Section> { root.section(key)?.ok_or_else(|| root.reject(key, "must be a table")) };
         let run_table = table("run")?;
-        let run: RunConfig = run_table.read()?;
+        let run: RunConfig = run_table.read_plain()?;
         if run.name.is_empty() || run.name.contains(['/', '\\']) || run.name.starts_with('.') {
             return Err(run_table.reject("name", "must be a plain name, usable as that of a folder"));
         }

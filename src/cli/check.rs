@@ -106,9 +106,12 @@ fn show(checked: &Checked) -> String {
     let heads: Vec<String> =
         plan.heads.iter().map(|h| format!("{} (weight {}, {} view)", h.name, h.weight, h.view)).collect();
     format!(
-        "{modalities}\n\n{parameters}\n\n{data}\n\nheads: {}\n{} steps of {} objects, {:.1} epochs\n\
+        "{}\n\n{}\n\n{}\n\nheads: {}\n{} steps of {} objects, {:.1} epochs\n\
          at most {:.1} GFLOP per step, {:.0} MiB for parameters and moments, {:.0} MiB for activations (estimates)\n\
          no problem found\n",
+        modalities.trim_fmt(),
+        parameters.trim_fmt(),
+        data.trim_fmt(),
         heads.join(", "),
         checked.steps,
         plan.batch,

@@ -3,7 +3,6 @@
 use super::print;
 use super::schema::{inline, resolved};
 use clap::Args;
-use panchroma_core::config::nearest;
 use panchroma_core::data::DataConfig;
 use panchroma_core::evaluate::{EvaluateConfig, ProbeKeys};
 use panchroma_core::registry::Catalogue;
@@ -33,10 +32,8 @@ pub(super) fn run(args: &DocsArgs) -> Result<()> {
     };
     let found: Vec<&str> = chapters.iter().filter(|c| &c.name == name).map(|c| c.text.as_str()).collect();
     if found.is_empty() {
-        let known: Vec<String> = chapters.iter().map(|c| c.name.clone()).collect();
-        let near = nearest(name, &known);
-        let reason = if near.is_empty() { format!("known: {}", known.join(", ")) } else { format!("did you mean {}?", near.join(", ")) };
-        return Err(Error::Plugin { kind: "chapter", name: name.clone(), reason: format!("is neither a table nor a plugin; {reason}") });
+        let known = chapters.iter().map(|c| c.name.clone()).collect();
+        return Err(Error::UnknownName { what: "table or plugin", name: name.clone(), known });
     }
     print(&found.join("\n"))
 }

@@ -125,7 +125,7 @@ pub fn main() -> ExitCode {
                 eprintln!("{}", message::as_json(&error));
             } else {
                 let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-                eprint!("{}", message::render(&error, color));
+                eprintln!("{}", message::render(&error, color));
             }
             ExitCode::from(error.exit_code())
         }

@@ -54,7 +54,7 @@ pub(super) fn run(command: &PluginsCommand) -> Result<()> {
     for row in &rows {
         table.add_row([row.kind, &row.name, &row.summary, &row.origin]);
     }
-    print(&format!("{table}\n\n`panchroma docs NAME` explains one.\n"))
+    print(&format!("{}\n\n`panchroma docs NAME` explains one.\n", table.trim_fmt()))
 }
 
 fn collect<T: Kind + ?Sized>(catalogue: &Catalogue<T>, rows: &mut Vec<Row>) {

@@ -1,1 +1,69 @@
-//! To be written.
+//! Every file in `configs/` is checked, trains two steps and can be used afterwards.
+
+use crate::support::{ROOT, succeeds};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What makes any config small enough for a test.
+const SMALL: [&str; 4] = ["train.batch=16", "evaluate.resamples=20", "trunk.depth=1", "data.threads=1"];
+
+fn configs() -> Vec<PathBuf> {
+    fn below(folder: &Path, into: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                below(&path, into);
+            } else if path.extension().is_some_and(|ending| ending == "toml") {
+                into.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    below(&Path::new(ROOT).join("configs"), &mut found);
+    found.sort();
+    assert!(!found.is_empty(), "no config");
+    found
+}
+
+fn with_settings<'a>(command: &[&'a str], settings: &'a [String]) -> Vec<&'a str> {
+    let set = settings.iter().flat_map(|value| ["--set", value.as_str()]);
+    command.iter().copied().chain(set).collect()
+}
+
+#[test]
+fn every_config_is_checked_trains_and_leaves_a_run_that_works() {
+    for config in configs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = folder.path().join("run");
+        let (config, run_name) = (config.display().to_string(), run.display().to_string());
+        let mut settings: Vec<String> = SMALL.iter().map(|s| (*s).to_owned()).collect();
+        settings.push(format!("run.output={run_name:?}"));
+
+        let checked = succeeds(&with_settings(&["check", &config], &settings));
+        assert!(checked.ends_with("no problem found\n"), "{config}: {checked}");
+        assert!(!run.exists(), "{config}: `check` wrote something");
+
+        succeeds(&with_settings(&["train", &config, "--max-steps", "2"], &settings));
+        for name in ["config.toml", "log.jsonl", "results.json", "report.html"] {
+            let bytes = fs::metadata(run.join(name)).map(|m| m.len()).unwrap_or(0);
+            assert!(bytes > 0, "{config}: no {name}");
+        }
+        let checkpoint = run.join("checkpoints/step-000002");
+        assert!(checkpoint.join("model.safetensors").is_file(), "{config}: no checkpoint");
+        let results: serde_json::Value =
+            serde_json::from_slice(&fs::read(run.join("results.json")).expect("a file")).expect("JSON");
+        assert_eq!(results["steps"], 2, "{config}");
+
+        let out = folder.path().join("embeddings.parquet");
+        let said = succeeds(&["embed", &run_name, "--out", &out.display().to_string(), "--json"]);
+        let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        let file = SerializedFileReader::new(fs::File::open(&out).expect("a file")).expect("Parquet");
+        assert_eq!(said["objects"], file.metadata().file_metadata().num_rows(), "{config}");
+        let plan: serde_json::Value =
+            serde_json::from_str(&succeeds(&with_settings(&["check", &config, "--json"], &settings))).expect("JSON");
+        let splits = plan["splits"].as_object().expect("splits").values();
+        let objects: u64 = splits.map(|split| split["objects"].as_u64().expect("a count")).sum();
+        assert_eq!(said["objects"], objects, "{config}: `embed` leaves objects out");
+    }
+}

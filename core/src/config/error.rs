@@ -1,6 +1,6 @@
 //! What can be wrong with a config. Each variant holds the place that the message points at.
 
-use super::nearest::suggestion;
+use super::nearest::{did_you_mean, suggestion};
 use super::place::Place;
 use std::path::PathBuf;
 
@@ -15,6 +15,8 @@ pub enum ConfigError {
         path: PathBuf,
         /// The `extends` that names it, if any.
         from: Option<Place>,
+        /// Files beside it with similar names.
+        nearest: Vec<String>,
         /// What the system said.
         source: std::io::Error,
     },
@@ -53,7 +55,7 @@ pub enum ConfigError {
         place: Place,
     },
     /// A key that must be there and isn't.
-    #[error("missing key `{key}` {}", within(table))]
+    #[error("{}", missing(key, table))]
     MissingKey {
         /// The key.
         key: String,
@@ -148,7 +150,9 @@ impl ConfigError {
             Self::MissingFile { from: Some(_), .. } => {
                 Some("paths in `extends` are relative to the file that they stand in".into())
             }
-            Self::UnknownKey { key, known, .. } => suggestion(key, "keys", known),
+            Self::MissingFile { nearest, .. } => did_you_mean(nearest)
+                .or_else(|| Some("the path is relative to the folder where the command runs".into())),
+            Self::UnknownKey { key, known, table, .. } => suggestion(key, "keys", known).or_else(|| Some(manual(table))),
             Self::UnknownKind { kind, name, known, .. } => {
                 let list = || format!("`panchroma plugins list` shows every {kind}");
                 Some(suggestion(name, "kinds", known).unwrap_or_else(list))
@@ -158,6 +162,13 @@ impl ConfigError {
             Self::UnknownOverride { path, known, .. } => suggestion(path, "paths", known),
             Self::MissingKey { key, .. } if key == "kind" => {
                 Some("`kind` says which plugin reads the table; `panchroma plugins list` shows them".into())
+            }
+            Self::MissingKey { key, .. } if key == "tokenizer" => {
+                Some("write `tokenizer = { kind = \"NAME\" }`; `panchroma plugins list` shows the tokenizers".into())
+            }
+            Self::MissingKey { table, .. } => Some(manual(table)),
+            Self::WrongType { expected, found, key, .. } if expected == "a table" && key.ends_with(".tokenizer") => {
+                quoted(found).map(|name| format!("write `tokenizer = {{ kind = {name} }}`"))
             }
             Self::WrongType { expected, found, .. } if !expected.contains("string") => unquoted(found),
             Self::BadOverride { .. } => {
@@ -188,13 +199,32 @@ impl ConfigError {
     }
 }
 
+fn missing(key: &str, table: &str) -> String {
+    // At the top level stand tables alone.
+    if table.is_empty() { format!("the table [{key}] is missing") } else { format!("missing key `{key}` in [{table}]") }
+}
+
+/// Where the keys of a table are explained.
+fn manual(table: &str) -> String {
+    match table.split('.').next() {
+        None | Some("") => "`panchroma docs` explains every table".into(),
+        Some(name @ ("run" | "data" | "train" | "evaluate")) => format!("`panchroma docs {name}` explains its keys"),
+        Some(_) => "`panchroma docs KIND`, with the table's `kind`, explains its keys".into(),
+    }
+}
+
 fn within(table: &str) -> String {
     if table.is_empty() { "at the top level".into() } else { format!("in [{table}]") }
 }
 
+/// The string that was found, with its quotes.
+fn quoted(found: &str) -> Option<&str> {
+    found.strip_prefix("a string `")?.strip_suffix('`')
+}
+
 /// A number or a flag in quotes is the most common wrong type.
 fn unquoted(found: &str) -> Option<String> {
-    let inside = found.strip_prefix("a string `\"")?.strip_suffix("\"`")?;
+    let inside = quoted(found)?.strip_prefix('"')?.strip_suffix('"')?;
     let plain = inside.parse::<f64>().is_ok() || inside == "true" || inside == "false";
     plain.then(|| format!("write `{inside}` without quotes"))
 }

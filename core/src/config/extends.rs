@@ -4,6 +4,7 @@
 //! of the file that extends win over all. Each value keeps the place that it came from.
 
 use super::error::ConfigError;
+use super::nearest::nearest_paths;
 use super::node::{Node, Value};
 use super::parse;
 use super::place::{Place, Source};
@@ -25,7 +26,12 @@ pub(crate) struct Loader {
 impl Loader {
     /// Reads `path`; `from` is the `extends` that named it.
     pub(crate) fn file(&mut self, path: &Path, from: Option<&Place>) -> Result<Node, ConfigError> {
-        let missing = |source| ConfigError::MissingFile { path: path.to_path_buf(), from: from.cloned(), source };
+        let missing = |source| ConfigError::MissingFile {
+            path: path.to_path_buf(),
+            from: from.cloned(),
+            nearest: nearest_paths(path),
+            source,
+        };
         let text = std::fs::read_to_string(path).map_err(missing)?;
         let identity = path.canonicalize().map_err(missing)?;
         let name = path.display().to_string();

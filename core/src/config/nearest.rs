@@ -1,5 +1,7 @@
 //! "Did you mean": the known names that are close to a name that is not known.
 
+use std::path::Path;
+
 /// At most this many names are suggested.
 const MOST: usize = 3;
 
@@ -48,15 +50,34 @@ pub fn nearest<S: AsRef<str>>(name: &str, known: impl IntoIterator<Item = S>) ->
 /// `what` is the plural of what the names are, for example `keys`.
 #[must_use]
 pub fn suggestion<S: AsRef<str>>(name: &str, what: &str, known: &[S]) -> Option<String> {
-    let near = nearest(name, known);
-    if !near.is_empty() {
-        return Some(format!("did you mean {}?", joined(&near, " or ")));
+    if let Some(near) = did_you_mean(&nearest(name, known)) {
+        return Some(near);
     }
     match known.len() {
         0 => None,
         1..=LISTED => Some(format!("known {what}: {}", joined(known, ", "))),
         _ => None,
     }
+}
+
+/// `did you mean ...?`, if there is something to offer.
+pub(crate) fn did_you_mean<S: AsRef<str>>(near: &[S]) -> Option<String> {
+    (!near.is_empty()).then(|| format!("did you mean {}?", joined(near, " or ")))
+}
+
+/// Paths beside `path` whose names are like its own; none where the folder can't be read.
+pub(crate) fn nearest_paths(path: &Path) -> Vec<String> {
+    let Some(name) = path.file_name().map(|n| n.to_string_lossy().into_owned()) else { return Vec::new() };
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Vec::new(),
+    };
+    let Ok(entries) = std::fs::read_dir(parent) else { return Vec::new() };
+    let mut names: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    let whole = |near: String| path.with_file_name(near).display().to_string();
+    nearest(&name, names).into_iter().map(whole).collect()
 }
 
 fn last_part(name: &str) -> &str {

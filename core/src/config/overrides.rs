@@ -108,10 +108,11 @@ fn unknown(parts: &[(String, Place)], at: usize, table: &Node) -> ConfigError {
             .collect(),
     };
     let near = super::nearest::nearest(names().nth(at).unwrap_or_default(), &siblings);
-    let meant = if near.is_empty() { siblings } else { near };
+    // Where no name is near, what follows it would make all of them look alike.
+    let (meant, end) = if near.is_empty() { (siblings, at) } else { (near, parts.len()) };
     let known = meant
         .iter()
-        .map(|name| path(&mut names().take(at).chain([name.as_str()]).chain(names().skip(at + 1))))
+        .map(|name| path(&mut names().take(at).chain([name.as_str()]).chain(names().take(end).skip(at + 1))))
         .collect();
     let place = parts.get(at).or(parts.last()).map(|(_, place)| place.clone());
     ConfigError::UnknownOverride {

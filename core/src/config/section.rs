@@ -18,11 +18,13 @@ pub struct Section {
     path: String,
     /// Always a table.
     node: Node,
+    /// Keys that somebody else reads, so that they can be suggested.
+    others: Vec<String>,
 }
 
 impl Section {
     pub(super) fn new(path: String, node: Node) -> Self {
-        Self { path, node }
+        Self { path, node, others: Vec::new() }
     }
 
     /// A table of its own, for tests and examples: `path` is what messages call it, `text` the body.
@@ -57,7 +59,26 @@ impl Section {
     /// A [`ConfigError`] at the innermost value that is wrong: unknown or missing keys, wrong types,
     /// unknown words, numbers that do not fit.
     pub fn read<C: DeserializeOwned>(&self) -> Result<C> {
-        Ok(deserialize::read(&self.node.without(&[KIND]), &self.path)?)
+        self.typed(&self.node.without(&[KIND]))
+    }
+
+    /// Reads a table that no plugin reads, in which `kind` is an unknown key like any other.
+    ///
+    /// # Errors
+    /// As [`Section::read`].
+    pub fn read_plain<C: DeserializeOwned>(&self) -> Result<C> {
+        self.typed(&self.node)
+    }
+
+    fn typed<C: DeserializeOwned>(&self, node: &Node) -> Result<C> {
+        deserialize::read(node, &self.path).map_err(|mut error| {
+            if let ConfigError::UnknownKey { table, known, .. } = &mut error
+                && *table == self.path
+            {
+                known.extend(self.others.iter().cloned());
+            }
+            error.into()
+        })
     }
 
     /// Reads the value of one key; `None` if the table does not have it.
@@ -138,7 +159,8 @@ impl Section {
     /// The same table without some keys, for a config whose other keys somebody else reads.
     #[must_use]
     pub fn without(&self, keys: &[&str]) -> Self {
-        Self::new(self.path.clone(), self.node.without(keys))
+        let others = self.others.iter().cloned().chain(keys.iter().map(|&key| key.into())).collect();
+        Self { path: self.path.clone(), node: self.node.without(keys), others }
     }
 
     /// Checks that the table has no keys but `known`.
@@ -174,13 +196,16 @@ impl Section {
 
     /// An error for a value of `key` that names a `what` (`modality`, `head`) that is not among `known`.
     ///
-    /// Where the value is a list of names, the error points at the item that is `name`.
+    /// Where the value is a list of names, or of such lists, the error points at the item that is `name`.
     pub fn unknown_reference(&self, key: &str, what: &str, name: &str, known: &[String]) -> Error {
-        let is_name = |node: &&Node| matches!(&node.value, Value::Text(text) if text == name);
-        let item = self.node.entry(key).and_then(|e| match &e.node.value {
-            Value::List(items) => items.iter().find(is_name),
-            _ => None,
-        });
+        fn find<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
+            match &node.value {
+                Value::Text(text) if text == name => Some(node),
+                Value::List(items) => items.iter().find_map(|item| find(item, name)),
+                _ => None,
+            }
+        }
+        let item = self.node.entry(key).and_then(|e| find(&e.node, name));
         let place = item.map_or_else(|| self.place_of(key), |node| node.place.clone());
         ConfigError::UnknownReference { what: what.into(), name: name.into(), known: known.to_vec(), place }.into()
     }

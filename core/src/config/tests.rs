@@ -122,16 +122,24 @@ fn an_unknown_key_suggests_the_nearest() {
     assert_eq!(complaint(text), "run.toml:4:1: unknown key `zzzzzz` in [trunk.mlp]; known keys: `ratio`");
 }
 
+const MANUAL: &str = "`panchroma docs KIND`, with the table's `kind`, explains its keys";
+
 #[test]
-fn a_key_that_is_like_none_of_many_gets_no_suggestion() {
-    assert_eq!(complaint("[trunk]\nwidth = 1\nqqqqqq = 64\n"), "run.toml:3:1: unknown key `qqqqqq` in [trunk]");
+fn who_misses_by_far_is_sent_to_the_manual() {
+    assert_eq!(
+        complaint("[trunk]\nwidth = 1\nqqqqqq = 64\n"),
+        format!("run.toml:3:1: unknown key `qqqqqq` in [trunk]; {MANUAL}")
+    );
 }
 
 #[test]
 fn a_missing_key_points_at_the_header_of_its_table() {
-    assert_eq!(complaint("seed = 1\n[trunk]\ndepth = 1\n"), "run.toml:2:1: missing key `width` in [trunk]");
+    assert_eq!(
+        complaint("seed = 1\n[trunk]\ndepth = 1\n"),
+        format!("run.toml:2:1: missing key `width` in [trunk]; {MANUAL}")
+    );
     let text = "[trunk]\nwidth = 1\n  [trunk.mlp]\n";
-    assert_eq!(complaint(text), "run.toml:3:3: missing key `ratio` in [trunk.mlp]");
+    assert_eq!(complaint(text), format!("run.toml:3:3: missing key `ratio` in [trunk.mlp]; {MANUAL}"));
 }
 
 #[test]

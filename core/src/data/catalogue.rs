@@ -287,8 +287,8 @@ fn canonical(files: &[ParquetFile], columns: &[Column]) -> Result<Vec<Canonical>
 /// Names of all objects, and their pixels if the split needs them.
 fn read_ids(files: &[ParquetFile], config: &DataConfig) -> Result<(Vec<String>, Vec<i64>)> {
     let by_pixel = config.split_by == SplitBy::Healpix;
-    let id = Column::text(&config.id);
-    let pixel = Column::number(PIXEL);
+    let id = Column::text(&config.id).read_by("[data]");
+    let pixel = Column::number(PIXEL).read_by("[data]");
     let mut columns = vec![Canonical { path: config.id.clone(), leaf: DataType::LargeUtf8, depth: 0 }];
     if by_pixel {
         columns.push(Canonical { path: PIXEL.into(), leaf: DataType::Int64, depth: 0 });

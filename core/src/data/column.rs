@@ -57,6 +57,8 @@ pub struct Column {
     pub depth: usize,
     /// Whether every file must have it. What is absent reads as missing for every object.
     pub required: bool,
+    /// The table of the config that asks for it, for messages: `[modality.sdss]`. Empty if nobody said.
+    pub reader: String,
 }
 
 impl Column {
@@ -79,7 +81,7 @@ impl Column {
     }
 
     fn new(path: impl Into<String>, kind: ColumnKind) -> Self {
-        Self { path: path.into(), kind, depth: 0, required: true }
+        Self { path: path.into(), kind, depth: 0, required: true, reader: String::new() }
     }
 
     /// A list of such values per object.
@@ -99,6 +101,13 @@ impl Column {
     #[must_use]
     pub fn optional(mut self) -> Self {
         self.required = false;
+        self
+    }
+
+    /// Says who reads it.
+    #[must_use]
+    pub fn read_by(mut self, reader: impl Into<String>) -> Self {
+        self.reader = reader.into();
         self
     }
 

@@ -1,6 +1,7 @@
 //! What can be wrong with the data, each case with what the reader of the message needs.
 
-use std::path::PathBuf;
+use crate::config::nearest::did_you_mean;
+use std::path::{Path, PathBuf};
 
 /// The data is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -54,17 +55,19 @@ pub enum DataError {
         source: ::parquet::errors::ParquetError,
     },
     /// A column that is needed isn't there.
-    #[error("`{}` has no column `{column}`", file.display())]
+    #[error("`{}` has no column `{column}`{}", file.display(), which(reader))]
     ColumnMissing {
         /// The first file that lacks it.
         file: PathBuf,
         /// The column.
         column: String,
+        /// The table of the config that asks for it; empty if unknown.
+        reader: String,
         /// Columns with similar names.
         nearest: Vec<String>,
     },
     /// A column holds something else than what is needed.
-    #[error("column `{column}`{}: expected {expected}, got {found}", of_file(file.as_ref()))]
+    #[error("column `{column}`{}{}: expected {expected}, got {found}", of_file(file.as_ref()), which(reader))]
     ColumnType {
         /// The first file in which it does; none if a batch of rows was at hand.
         file: Option<PathBuf>,
@@ -74,6 +77,8 @@ pub enum DataError {
         expected: String,
         /// For example `text`.
         found: String,
+        /// The table of the config that asks for it; empty if unknown.
+        reader: String,
     },
     /// A plugin reads a column that it did not ask for.
     #[error("column `{column}` was read but not asked for")]
@@ -94,7 +99,7 @@ pub enum DataError {
         row: usize,
     },
     /// Two objects of one name.
-    #[error("two objects are called `{id}`: one in `{}`, one in `{}`", first.display(), second.display())]
+    #[error("two objects are called `{id}`: {}", in_files(first, second))]
     DuplicateId {
         /// The name.
         id: String,
@@ -128,6 +133,20 @@ pub enum DataError {
         column: String,
         /// The modality that reads it.
         modality: Option<String>,
+    },
+    /// A probe has nothing to learn from, or to be judged by.
+    #[error("[probe.{probe}] can't be measured from `{from}`: {train} objects of the train split and {held_out} of the test split have it and a usable `{target}`")]
+    TooFewToProbe {
+        /// The probe.
+        probe: String,
+        /// The column that it predicts.
+        target: String,
+        /// The modality that it predicts from.
+        from: String,
+        /// Objects to learn from.
+        train: usize,
+        /// Objects to judge by.
+        held_out: usize,
     },
     /// A value that can't be used.
     #[error("object `{object}`, column `{column}`: {reason}")]
@@ -199,7 +218,8 @@ impl DataError {
             Self::Unreadable { .. } => {
                 Some("the file may be cut short: copy it again, or take it out of the folder".into())
             }
-            Self::ColumnMissing { nearest, .. } => suggestion(nearest),
+            Self::ColumnMissing { nearest, reader, .. } => suggestion(nearest).or_else(|| named_in(reader)),
+            Self::ColumnType { reader, .. } => named_in(reader),
             Self::ColumnNotAsked { nearest, .. } => {
                 suggestion(nearest).or_else(|| Some("add it to what the plugin's `columns` gives".into()))
             }
@@ -213,6 +233,10 @@ impl DataError {
             Self::NoPosition { .. } => Some("set `split_by = \"object\"` in [data], or fill the column".into()),
             Self::EmptySplit { .. } => Some("raise its fraction in [data.split]".into()),
             Self::AllMissing { .. } => Some("check the column's name and its values, or leave it out".into()),
+            Self::TooFewToProbe { .. } => Some(
+                "it needs 1 to learn from and 2 to be judged by; the model is saved: change the probe or its `from` and run `panchroma probe RUN`".into(),
+            ),
+            Self::NoRows { .. } => Some("the files have columns but no rows: check what wrote them".into()),
             Self::TooManyRows { .. } => Some("train on a part of the files".into()),
             _ => None,
         }
@@ -221,8 +245,24 @@ impl DataError {
 
 /// `did you mean ...?`, if there is something to suggest.
 fn suggestion(nearest: &[String]) -> Option<String> {
-    let names: Vec<_> = nearest.iter().take(3).map(|n| format!("`{n}`")).collect();
-    (!names.is_empty()).then(|| format!("did you mean {}?", names.join(" or ")))
+    did_you_mean(nearest.get(..3).unwrap_or(nearest))
+}
+
+/// What to change, if it is known who asks for a column.
+fn named_in(reader: &str) -> Option<String> {
+    (!reader.is_empty()).then(|| format!("name another column in {reader}"))
+}
+
+/// `, which [modality.sdss] reads`.
+fn which(reader: &str) -> String {
+    if reader.is_empty() { String::new() } else { format!(", which {reader} reads") }
+}
+
+fn in_files(first: &Path, second: &Path) -> String {
+    if first == second {
+        return format!("both in `{}`", first.display());
+    }
+    format!("one in `{}`, one in `{}`", first.display(), second.display())
 }
 
 fn of_file(file: Option<&PathBuf>) -> String {

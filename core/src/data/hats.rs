@@ -6,7 +6,7 @@
 //! properties.
 
 use super::error::DataError;
-use crate::config::nearest;
+use crate::config::nearest::nearest_paths;
 use crate::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub(super) struct Listing {
 /// Finds the Parquet files of the catalogue at `path`.
 pub(super) fn list(path: &Path) -> Result<Listing> {
     let Ok(metadata) = fs::metadata(path) else {
-        return Err(DataError::Missing { path: path.to_path_buf(), nearest: siblings(path) }.into());
+        return Err(DataError::Missing { path: path.to_path_buf(), nearest: nearest_paths(path) }.into());
     };
     if metadata.is_file() {
         let root = path.parent().unwrap_or(Path::new("")).to_path_buf();
@@ -104,19 +104,4 @@ fn collect(folder: &Path, depth: usize, into: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Names like that of `path` in its folder.
-fn siblings(path: &Path) -> Vec<String> {
-    let Some(name) = path.file_name().map(|n| n.to_string_lossy().into_owned()) else { return Vec::new() };
-    let parent = match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-        Some(parent) => parent,
-        None => return Vec::new(),
-    };
-    let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
-    let mut names: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    let whole = |near: String| path.with_file_name(near).display().to_string();
-    nearest(&name, names).into_iter().map(whole).collect()
 }

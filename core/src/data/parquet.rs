@@ -98,11 +98,13 @@ impl ParquetFile {
                 column: column.path.clone(),
                 expected: expected.to_owned(),
                 found: describe(&nested(&found.leaf, found.depth)),
+                reader: column.reader.clone(),
             }
             .into()),
             None if column.required => Err(DataError::ColumnMissing {
                 file: self.path.clone(),
                 column: column.path.clone(),
+                reader: column.reader.clone(),
                 nearest: nearest(&column.path, paths(fields)),
             }
             .into()),

@@ -191,16 +191,20 @@ impl DataConfig {
     /// # Errors
     /// A config error that points at the value which is out of range.
     pub fn read(section: &Section) -> Result<Self> {
-        let config: Self = section.read()?;
+        let config: Self = section.read_plain()?;
         for split in Split::ALL {
             let share = config.split.of(split);
             if !(0.0..=1.0).contains(&share) {
-                return Err(section.reject("split", format!("`{split}` must be between 0 and 1, is {share}")));
+                let reason = format!("must be between 0 and 1, is {share}");
+                return Err(match section.section("split")? {
+                    Some(table) => table.reject(split.name(), reason),
+                    None => section.reject("split", reason),
+                });
             }
         }
         let sum: f64 = Split::ALL.iter().map(|&split| config.split.of(split)).sum();
         if (sum - 1.0).abs() > 1e-6 {
-            return Err(section.reject("split", format!("the fractions must sum to 1, sum to {sum}")));
+            return Err(section.reject("split", format!("the fractions must sum to 1, they sum to {sum}")));
         }
         let ranges = [
             ("healpix_order", usize::from(config.healpix_order), 0, 29),

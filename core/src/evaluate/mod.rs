@@ -54,7 +54,7 @@ impl EvaluateConfig {
     /// # Errors
     /// If a value is out of range.
     pub fn read(section: &Section) -> Result<Self> {
-        let config: Self = section.read()?;
+        let config: Self = section.read_plain()?;
         if !(10..=1_000_000).contains(&config.resamples) {
             return Err(section.reject("resamples", "must be between 10 and 1000000"));
         }
@@ -67,7 +67,7 @@ impl EvaluateConfig {
     /// The columns that the evaluation reads besides those of the model.
     #[must_use]
     pub fn columns(&self, probes: &[ProbeTask]) -> Vec<Column> {
-        let groups = self.group_by.iter().chain(&self.label).map(Column::text);
+        let groups = self.group_by.iter().chain(&self.label).map(|name| Column::text(name).read_by("[evaluate]"));
         groups.chain(probes.iter().map(ProbeTask::column)).collect()
     }
 }

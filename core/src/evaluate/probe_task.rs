@@ -52,10 +52,15 @@ pub struct ProbeKeys {
     /// Which vectors: `trunk` or `shared`.
     #[serde(default)]
     pub space: Space,
+    /// Only objects that have all of these modalities, in training and held out, so that the rows of
+    /// different modalities speak of the same objects. Default: any object.
+    #[serde(default)]
+    pub require: Vec<String>,
 }
 
 /// Their names, so that the probe's own config does not see them.
-pub(crate) const PROBE_KEYS: [&str; 6] = ["target", "transform", "classes", "positive", "from", "space"];
+pub(crate) const PROBE_KEYS: [&str; 7] =
+    ["target", "transform", "classes", "positive", "from", "space", "require"];
 
 /// One probe of the config.
 pub struct ProbeTask {
@@ -86,6 +91,8 @@ impl ProbeTask {
     /// # Errors
     /// A config error at the key that caused it.
     pub fn read(name: String, section: &Section, modalities: &[String], registry: &Registry) -> Result<Self> {
+        // First, so that a misspelt `target` is not reported as a missing one.
+        let probe = registry.probes.build(&section.without(&PROBE_KEYS), &ProbeContext { name: &name })?;
         let others: Vec<&str> = section.keys().filter(|k| !PROBE_KEYS.contains(k)).collect();
         let mut keys: ProbeKeys = section.without(&others).read()?;
         let mut known = modalities.to_vec();
@@ -95,13 +102,17 @@ impl ProbeTask {
                 return Err(section.unknown_reference("from", "modality", from, &known));
             }
         }
+        for name in &keys.require {
+            if !modalities.contains(name) {
+                return Err(section.unknown_reference("require", "modality", name, modalities));
+            }
+        }
         if keys.from.is_empty() {
             keys.from = known;
         }
         if keys.classes == Some(false) && !keys.positive.is_empty() {
             return Err(section.reject("classes", "is false, but `positive` names classes"));
         }
-        let probe = registry.probes.build(&section.without(&PROBE_KEYS), &ProbeContext { name: &name })?;
         Ok(Self { name, keys, probe })
     }
 
@@ -112,7 +123,8 @@ impl ProbeTask {
     /// The column that it predicts.
     #[must_use]
     pub fn column(&self) -> Column {
-        if self.is_classes() { Column::text(&self.keys.target) } else { Column::number(&self.keys.target) }
+        let column = if self.is_classes() { Column::text(&self.keys.target) } else { Column::number(&self.keys.target) };
+        column.read_by(format!("[probe.{}]", self.name))
     }
 
     fn quantity(&self) -> String {
@@ -149,16 +161,25 @@ impl ProbeTask {
         let held_targets = self.targets(with.held_rows)?;
         for from in &self.keys.from {
             let Some(train) = self.table(with.train, from) else { continue };
-            let usable = |table: &EmbeddingTable, targets: &[Option<Target>]| -> Vec<usize> {
-                (0..targets.len()).filter(|i| table.present[*i] && targets[*i].is_some()).collect()
+            let usable = |all: &Embeddings, table: &EmbeddingTable, targets: &[Option<Target>]| -> Vec<usize> {
+                let required: Vec<&EmbeddingTable> = self.keys.require.iter().filter_map(|m| all.trunk.get(m)).collect();
+                let has = |i: &usize| table.present[*i] && required.iter().all(|t| t.present[*i]);
+                (0..targets.len()).filter(|i| has(i) && targets[*i].is_some()).collect()
             };
-            let train_index = usable(train, &train_targets);
+            let train_index = usable(with.train, train, &train_targets);
             let Some(held) = self.table(with.held, from) else { continue };
             let target = joined(&train_targets, &train_index);
             let held_index: Vec<usize> =
-                usable(held, &held_targets).into_iter().filter(|i| target.knows(held_targets[*i].as_ref())).collect();
+                usable(with.held, held, &held_targets).into_iter().filter(|i| target.knows(held_targets[*i].as_ref())).collect();
             if train_index.is_empty() || held_index.len() < 2 {
-                return Err(DataError::AllMissing { column: self.keys.target.clone(), modality: Some(from.clone()) }.into());
+                return Err(DataError::TooFewToProbe {
+                    probe: self.name.clone(),
+                    target: self.keys.target.clone(),
+                    from: from.clone(),
+                    train: train_index.len(),
+                    held_out: held_index.len(),
+                }
+                .into());
             }
             let truth = target.same_classes(&joined(&held_targets, &held_index));
             let run = |train: Option<&EmbeddingTable>, held: Option<&EmbeddingTable>| -> Result<_> {

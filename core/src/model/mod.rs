@@ -61,13 +61,10 @@ impl Model {
         let parameters = Parameters::new(experiment.run.seed, device);
         let mut built = Vec::new();
         for (name, section) in root.sections("modality")? {
-            let Some(tokenizer) = section.section("tokenizer")? else {
-                let names: Vec<&str> = registry.tokenizers.iter().map(|(name, _)| name).collect();
-                let reason = format!("is missing; write `tokenizer = {{ kind = ... }}` with one of: {}", names.join(", "));
-                return Err(section.reject("tokenizer", reason));
-            };
             let own = section.without(&["tokenizer"]);
             let modality = registry.modalities.build(&own, &ModalityContext { name: &name })?;
+            // After the modality, so that a misspelt `tokenizer` is not reported as a missing one.
+            let tokenizer = section.require("tokenizer")?;
             let arrays = modality.spec();
             let context = TokenizerContext { modality: &name, arrays: &arrays };
             let tokenizer = registry.tokenizers.build(&tokenizer, &context)?;
@@ -119,14 +116,20 @@ impl Model {
         self.heads.iter().map(|h| h.name.as_str())
     }
 
-    /// Every column that a modality or head reads, and `more`, each once. A column that somebody
-    /// requires is required.
+    /// Every column that a modality or head reads, and `more`, each once in each type that it is read
+    /// as. A column that somebody requires is required.
     #[must_use]
     pub fn columns(&self, more: &[Column]) -> Vec<Column> {
-        let mut columns: BTreeMap<String, Column> = BTreeMap::new();
-        let own = self.parts.iter().flat_map(|p| p.modality.columns());
-        for column in own.chain(self.heads.iter().flat_map(|h| h.head.columns())).chain(more.iter().cloned()) {
-            columns.entry(column.path.clone()).and_modify(|c| c.required |= column.required).or_insert(column);
+        let mut columns: BTreeMap<_, Column> = BTreeMap::new();
+        let named = |table: &str, name: &str, columns: Vec<Column>| {
+            let reader = format!("[{table}.{name}]");
+            columns.into_iter().map(move |c| c.read_by(reader.clone()))
+        };
+        let modalities = self.parts.iter().flat_map(|p| named("modality", &p.name, p.modality.columns()));
+        let heads = self.heads.iter().flat_map(|h| named("head", &h.name, h.head.columns()));
+        for column in modalities.chain(heads).chain(more.iter().cloned()) {
+            let key = (column.path.clone(), column.kind, column.depth);
+            columns.entry(key).and_modify(|c| c.required |= column.required).or_insert(column);
         }
         columns.into_values().collect()
     }

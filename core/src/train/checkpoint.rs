@@ -105,14 +105,51 @@ fn unreadable(path: &Path, reason: &dyn std::fmt::Display) -> Error {
     CheckpointError::Unreadable { path: path.to_path_buf(), reason: reason.to_string() }.into()
 }
 
+/// The bytes of a file that a checkpoint can't be without.
+fn read_file(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => unreadable(path, &"there is no such file"),
+        _ => Error::Io { action: "read", path: path.to_path_buf(), source },
+    })
+}
+
 /// Reads all tensors of a file.
 ///
 /// # Errors
 /// [`CheckpointError::Unreadable`] if it is damaged.
 pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
-    let bytes = fs::read(path).map_err(Error::io("read", path))?;
+    let bytes = read_file(path)?;
     let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).map_err(|e| unreadable(path, &e))?;
     Ok(tensors.into_iter().collect())
+}
+
+/// Reads the tensors of a file, which must be those of `expected` by names and shapes; gives them in that order, in
+/// the same type of number and on the same device.
+///
+/// # Errors
+/// If the file is damaged, or a tensor is missing, too many, or of another shape.
+pub fn read_like(path: &Path, expected: &[(String, Tensor)]) -> Result<Vec<(String, Tensor)>> {
+    let mut tensors = read_tensors(path)?;
+    let mut found = Vec::with_capacity(expected.len());
+    for (name, expected) in expected {
+        let tensor = tensors
+            .remove(name)
+            .ok_or_else(|| CheckpointError::MissingTensor { path: path.to_path_buf(), name: name.clone() })?;
+        if tensor.dims() != expected.dims() {
+            return Err(CheckpointError::TensorShape {
+                path: path.to_path_buf(),
+                name: name.clone(),
+                expected: expected.dims().to_vec(),
+                found: tensor.dims().to_vec(),
+            }
+            .into());
+        }
+        found.push((name.clone(), tensor.to_dtype(expected.dtype())?.to_device(expected.device())?));
+    }
+    match tensors.into_keys().next() {
+        Some(name) => Err(CheckpointError::ExtraTensor { path: path.to_path_buf(), name }.into()),
+        None => Ok(found),
+    }
 }
 
 /// Reads the state of the checkpoint in `folder`.
@@ -121,10 +158,11 @@ pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
 /// [`CheckpointError::Unreadable`] if it is damaged or of a later version.
 pub fn read_state(folder: &Path) -> Result<State> {
     let path = folder.join("state.json");
-    let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+    let bytes = read_file(&path)?;
     let state: State = serde_json::from_slice(&bytes).map_err(|e| unreadable(&path, &e))?;
     if state.version != VERSION {
-        let reason = format!("layout {} was written by Panchroma {}, this one reads {VERSION}", state.version, state.written_by);
+        let reason =
+            format!("layout {} was written by Panchroma {}, this one reads {VERSION}", state.version, state.written_by);
         return Err(unreadable(&path, &reason));
     }
     Ok(state)
@@ -135,28 +173,8 @@ pub fn read_state(folder: &Path) -> Result<State> {
 /// # Errors
 /// If a tensor is missing, too many, or of another shape; then nothing was changed.
 pub fn load_parameters(path: &Path, parameters: &[(String, Parameter)]) -> Result<()> {
-    let mut tensors = read_tensors(path)?;
-    let mut found = Vec::with_capacity(parameters.len());
-    for (name, parameter) in parameters {
-        let tensor = tensors
-            .remove(name)
-            .ok_or_else(|| CheckpointError::MissingTensor { path: path.to_path_buf(), name: name.clone() })?;
-        let expected = parameter.var.as_tensor();
-        if tensor.dims() != expected.dims() {
-            return Err(CheckpointError::TensorShape {
-                path: path.to_path_buf(),
-                name: name.clone(),
-                expected: expected.dims().to_vec(),
-                found: tensor.dims().to_vec(),
-            }
-            .into());
-        }
-        found.push(tensor.to_dtype(expected.dtype())?.to_device(expected.device())?);
-    }
-    if let Some(name) = tensors.keys().next() {
-        return Err(CheckpointError::ExtraTensor { path: path.to_path_buf(), name: name.clone() }.into());
-    }
-    for ((_, parameter), tensor) in parameters.iter().zip(found) {
+    let like: Vec<(String, Tensor)> = parameters.iter().map(|(n, p)| (n.clone(), p.var.as_tensor().clone())).collect();
+    for ((_, parameter), (_, tensor)) in parameters.iter().zip(read_like(path, &like)?) {
         parameter.var.set(&tensor)?;
     }
     Ok(())
@@ -165,38 +183,99 @@ pub fn load_parameters(path: &Path, parameters: &[(String, Parameter)]) -> Resul
 /// The folder of the newest complete checkpoint: what `latest` names, else the highest step.
 #[must_use]
 pub fn latest(checkpoints: &Path) -> Option<PathBuf> {
-    let named = fs::read_to_string(checkpoints.join("latest")).ok().map(|name| checkpoints.join(name.trim()));
-    named.filter(|p| p.join("state.json").is_file()).or_else(|| complete(checkpoints).pop())
+    let named = named(checkpoints, "latest").map(|name| checkpoints.join(name));
+    named.filter(|p| p.join("state.json").is_file()).or_else(|| complete(checkpoints).pop().map(|(_, path)| path))
 }
 
-/// All complete checkpoints, oldest first.
-fn complete(checkpoints: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = fs::read_dir(checkpoints)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("step-")))
-        .filter(|p| p.join("state.json").is_file())
+/// What the file `latest` or `best` says.
+fn named(checkpoints: &Path, file: &str) -> Option<String> {
+    fs::read_to_string(checkpoints.join(file)).ok().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+/// All complete checkpoints by their steps, oldest first.
+fn complete(checkpoints: &Path) -> Vec<(u64, PathBuf)> {
+    let mut found: Vec<(u64, PathBuf)> = folders(checkpoints)
+        .filter_map(|(name, path)| Some((name.strip_prefix("step-")?.parse().ok()?, path)))
+        .filter(|(_, path)| path.join("state.json").is_file())
         .collect();
     found.sort();
     found
 }
 
-/// Removes all but the newest `keep` checkpoints, and never one that `best` names.
+fn folders(checkpoints: &Path) -> impl Iterator<Item = (String, PathBuf)> {
+    let entries = fs::read_dir(checkpoints).into_iter().flatten().flatten();
+    entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
+}
+
+/// Removes all but the newest `keep` checkpoints, and what a killed run left of one; never what `latest` or `best`
+/// names.
 ///
 /// # Errors
 /// [`Error::Io`] if one can't be removed.
 pub fn prune(checkpoints: &Path, keep: usize) -> Result<()> {
-    let best = fs::read_to_string(checkpoints.join("best")).ok();
-    let mut all = complete(checkpoints);
-    all.truncate(all.len().saturating_sub(keep));
-    for path in all {
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned());
-        if name.is_some() && name.as_deref() == best.as_deref().map(str::trim) {
-            continue;
-        }
+    let named = ["latest", "best"].map(|file| named(checkpoints, file).map(|name| checkpoints.join(name)));
+    let mut old = complete(checkpoints);
+    old.truncate(old.len().saturating_sub(keep));
+    let old = old.into_iter().map(|(_, path)| path).filter(|path| !named.iter().flatten().any(|n| n == path));
+    let partial = folders(checkpoints).filter(|(name, path)| name.starts_with(".step-") && path.is_dir());
+    for path in old.chain(partial.map(|(_, path)| path)) {
         fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with checkpoints of these steps, as far as their names go.
+    fn folder(steps: &[u64]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for step in steps {
+            let path = folder.path().join(format!("step-{step:06}"));
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join("state.json"), "{}").unwrap();
+        }
+        folder
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = folders(folder).map(|(name, _)| name).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn steps_are_ordered_as_numbers() -> Result<()> {
+        let folder = folder(&[999_999, 1_000_000, 5]);
+        assert_eq!(latest(folder.path()), Some(folder.path().join("step-1000000")));
+        prune(folder.path(), 1)?;
+        assert_eq!(names(folder.path()), ["step-1000000"]);
+        Ok(())
+    }
+
+    #[test]
+    fn what_latest_and_best_name_is_kept() -> Result<()> {
+        let folder = folder(&[1, 2, 3, 4]);
+        write_atomically(&folder.path().join("best"), b"step-000001")?;
+        // As after going on from step 2, where a damaged step 4 had been.
+        write_atomically(&folder.path().join("latest"), b"step-000003")?;
+        prune(folder.path(), 1)?;
+        assert_eq!(names(folder.path()), ["best", "latest", "step-000001", "step-000003", "step-000004"]);
+        assert_eq!(latest(folder.path()), Some(folder.path().join("step-000003")));
+        Ok(())
+    }
+
+    #[test]
+    fn half_written_checkpoints_do_not_count_and_go() -> Result<()> {
+        let folder = folder(&[2]);
+        for name in [".step-000004.partial", "step-000006"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        write_atomically(&folder.path().join("latest"), b"step-000006")?;
+        assert_eq!(latest(folder.path()), Some(folder.path().join("step-000002")));
+        prune(folder.path(), 1)?;
+        assert_eq!(names(folder.path()), ["latest", "step-000002", "step-000006"]);
+        Ok(())
+    }
 }

@@ -110,7 +110,7 @@ impl TrainConfig {
     /// # Errors
     /// If a value is out of range or two disagree.
     pub fn read(section: &Section) -> Result<Self> {
-        let config: Self = section.read()?;
+        let config: Self = section.read_plain()?;
         let above_zero = |key: &str, value: f64| -> Result<()> {
             if value.is_finite() && value > 0.0 { Ok(()) } else { Err(section.reject(key, "must be above 0")) }
         };

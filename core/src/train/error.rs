@@ -20,6 +20,12 @@ pub enum CheckpointError {
         /// What a run would have.
         missing: &'static str,
     },
+    /// `--resume` where nothing was begun.
+    #[error("there is no run to go on with in `{}`", path.display())]
+    NothingToResume {
+        /// The folder.
+        path: PathBuf,
+    },
     /// There is no checkpoint to go on from.
     #[error("`{}` has no complete checkpoint", path.display())]
     NoCheckpoint {
@@ -93,6 +99,9 @@ impl CheckpointError {
                 "go on with it by `--resume`, replace it by `--overwrite`, or choose another folder by `--set run.output=DIR`".into()
             }
             Self::NotARun { .. } => "give the folder that `panchroma train` wrote, for example `runs/quickstart`".into(),
+            Self::NothingToResume { .. } => {
+                "leave out `--resume` to begin one, or name the run's folder by `--set run.output=DIR`".into()
+            }
             Self::NoCheckpoint { .. } => "train again without `--resume`, or lower `train.checkpoint_every`".into(),
             Self::Unreadable { .. } => {
                 "the file is damaged: remove its checkpoint folder and use `--resume` to go on from the one before".into()
@@ -117,7 +126,7 @@ pub enum TrainError {
     NotFinite {
         /// `loss` or `gradient`.
         what: &'static str,
-        /// Steps taken before.
+        /// Number of the step, from 1 as in the log.
         step: u64,
         /// The first objects of the batch.
         objects: Vec<String>,
@@ -154,7 +163,7 @@ impl TrainError {
                 "nothing would train it: remove the part that it belongs to, or add a head that uses it; a plugin's operation may lack a backward".into()
             }
             Self::NothingToLearn { .. } => {
-                "a contrastive head needs objects that have two of its modalities in one batch: raise `train.batch`, or see `panchroma check` for what the data holds".into()
+                "a head that compares modalities needs objects that have two of them in one batch: raise `train.batch`, or see `panchroma check` for what the data holds".into()
             }
         })
     }

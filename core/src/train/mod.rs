@@ -10,6 +10,7 @@ mod log;
 mod optimizer;
 mod run;
 mod schedule;
+mod session;
 mod trainer;
 
 pub use config::{GroupConfig, TrainConfig};

@@ -60,41 +60,52 @@ impl RunFolder {
         self.path.join("report.html")
     }
 
-    /// Makes the folder and writes the config, or checks that the run in it is the same one.
+    /// Checks that training may write here, without writing.
+    pub(super) fn check(&self, experiment: &Experiment, existing: Existing) -> Result<()> {
+        let exists = self.config().exists() || self.checkpoints().exists();
+        match existing {
+            Existing::Refuse if exists => Err(CheckpointError::RunExists { path: self.path.clone() }.into()),
+            Existing::Resume if exists => self.same_config(experiment),
+            Existing::Resume => Err(CheckpointError::NothingToResume { path: self.path.clone() }.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the folder, empty of an earlier run if that is to be replaced, and writes the config.
     pub(super) fn prepare(&self, experiment: &Experiment, existing: Existing) -> Result<()> {
-        let config = experiment.document.to_toml();
-        if self.config().exists() || self.checkpoints().exists() {
-            match existing {
-                Existing::Refuse => return Err(CheckpointError::RunExists { path: self.path.clone() }.into()),
-                Existing::Resume => self.same_config(experiment)?,
-                Existing::Overwrite => {
-                    // Only what a run writes: a wrong `run.output` must not cost anybody a folder.
-                    for name in ["checkpoints", "log.jsonl", "results.json", "report.html", "report.json", "config.toml"] {
-                        let path = self.path.join(name);
-                        let removed =
-                            if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-                        match removed {
-                            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                                return Err(Error::Io { action: "remove", path, source: e });
-                            }
-                            _ => {}
-                        }
-                    }
-                }
-            }
-        } else if existing == Existing::Resume {
-            return Err(CheckpointError::NotARun { path: self.path.clone(), missing: "config.toml" }.into());
+        if existing == Existing::Overwrite {
+            self.clear()?;
         }
         let checkpoints = self.checkpoints();
         fs::create_dir_all(&checkpoints).map_err(Error::io("create", &checkpoints))?;
-        write_atomically(&self.config(), config.as_bytes())
+        write_atomically(&self.config(), experiment.document.to_toml().as_bytes())
+    }
+
+    /// Removes what a run writes and nothing else: a wrong `run.output` must not cost anybody a folder.
+    fn clear(&self) -> Result<()> {
+        let names = ["checkpoints", "log.jsonl", "results.json", "report.html", "report.json", "config.toml"];
+        let mut written: Vec<PathBuf> = names.iter().map(|name| self.path.join(name)).collect();
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let events = entries.filter(|e| e.file_name().to_string_lossy().starts_with("events.out.tfevents."));
+        written.extend(events.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "panchroma")));
+        for path in written {
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            match removed {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::Io { action: "remove", path, source: e });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// A resumed run may be longer, save more often or read elsewhere; the rest must be the same.
     fn same_config(&self, experiment: &Experiment) -> Result<()> {
-        const FREE: [&str; 9] = [
+        const FREE: [&str; 10] = [
             "run.output",
             "run.name",
+            "data.path",
             "train.max_steps",
             "train.checkpoint_every",
             "train.keep_checkpoints",

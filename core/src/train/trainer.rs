@@ -1,17 +1,17 @@
-//! The training loop.
+//! From a config to a trained and evaluated model: what is opened, checked and restored around the loop.
 
-use super::checkpoint::{self, State};
+use super::checkpoint;
 use super::ema::Ema;
 use super::run::Existing;
-use super::{AdamW, CheckpointError, Group, RunFolder, RunLog, TrainError, check_gradients};
-use crate::data::{Catalogue, Loader, LoaderPlan, Position, Split};
-use crate::evaluate::{Embeddings, EvaluateContext, Evaluation, evaluate, retrieval_share};
-use crate::{Batch, Error, Experiment, Forward, Mode, Model, Parameter, Registry, Result, Rows, ops};
-use candle_core::{Device, Tensor};
+use super::session::{Feed, Session, restore};
+use super::{AdamW, CheckpointError, Group, RunFolder, RunLog, check_gradients};
+use crate::data::{Catalogue, Position, Split};
+use crate::evaluate::Evaluation;
+use crate::{Experiment, Model, Registry, Result, ops};
+use candle_core::Device;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// How to train, besides what the config says.
@@ -118,7 +118,7 @@ pub fn train(
         (_, true) => Existing::Overwrite,
         _ => Existing::Refuse,
     };
-    run.prepare(experiment, existing)?;
+    run.check(experiment, existing)?;
     let resumed = match checkpoint::latest(&run.checkpoints()) {
         Some(folder) if options.resume => Some((checkpoint::read_state(&folder)?, folder)),
         _ => None,
@@ -137,29 +137,41 @@ pub fn train(
     let groups = groups(experiment);
     let frozen = |name: &str| groups.iter().find(|g| g.holds(name)).is_some_and(|g| g.learning_rate == 0.0);
     let parameters = model.parameters().all();
+    let feed = Feed { experiment, catalogue, model: Arc::new(model), rows };
+    let mut optimizer = AdamW::new(parameters.clone(), groups.clone(), config.betas, config.epsilon);
+    let mut ema = if config.ema > 0.0 { Some(Ema::new(config.ema, &parameters)?) } else { None };
+    match &resumed {
+        Some((state, folder)) => restore(folder, state.step, &parameters, &mut optimizer, ema.as_mut())?,
+        None => {
+            let batches = feed.first(GUARD_BATCH)?;
+            check_gradients(&feed.model, &frozen, &mut batches.map(|batch| batch.map(|(_, batch)| batch)))?;
+        }
+    }
+    // Not before all that can be wrong with config, data and checkpoint is known: a run that can't start leaves no
+    // folder, and one that can't go on stays as it is.
+    run.prepare(experiment, existing)?;
+    let state = resumed.map(|(state, _)| state);
     let mut session = Session {
-        optimizer: AdamW::new(parameters.clone(), groups.clone(), config.betas, config.epsilon),
-        ema: if config.ema > 0.0 { Some(Ema::new(config.ema, &parameters)?) } else { None },
-        model: Arc::new(model),
-        log: RunLog::open(run.path(), resumed.as_ref().map_or(0, |(state, _)| state.step))?,
-        step: 0,
-        position: Position::default(),
-        best: None,
+        log: RunLog::open(run.path(), state.as_ref().map_or(0, |s| s.step))?,
+        step: state.as_ref().map_or(0, |s| s.step),
+        position: state.as_ref().map_or_else(Position::default, |s| s.position),
+        best: state.as_ref().and_then(|s| s.best),
+        saved: state.as_ref().map(|s| s.step),
+        feed,
         parameters,
-        catalogue,
-        experiment,
+        optimizer,
+        ema,
         run,
     };
-    if let Some((state, folder)) = &resumed {
-        session.resume(state, folder)?;
-    } else {
-        let mut batches = session.loader(&rows, Mode::Evaluate, Position::default(), Some(1))?.map(|b| b.map(|(_, b)| b));
-        check_gradients(&session.model, &frozen, &mut batches)?;
-    }
     let numbers = session.parameters.iter().map(|(_, p)| p.var.as_tensor().elem_count()).sum();
-    observer.on(Event::Ready { parameters: numbers, objects: rows.len(), step: session.step, steps: config.max_steps });
+    observer.on(Event::Ready {
+        parameters: numbers,
+        objects: session.feed.rows.len(),
+        step: session.step,
+        steps: config.max_steps,
+    });
     let training = Instant::now();
-    let first_step_seconds = session.steps(&rows, options, started, observer)?;
+    let first_step_seconds = session.steps(options, started, observer)?;
     let seconds = training.elapsed().as_secs_f64();
     let evaluation = session.evaluate(registry, options, observer)?;
     Ok(Outcome { steps: session.step, seconds, first_step_seconds, evaluation, run: session.run })
@@ -168,8 +180,9 @@ pub fn train(
 /// Rows read at once while scalers are fitted.
 const FIT_ROWS: usize = 1024;
 
-/// Batches in a row that may have nothing to learn from.
-const PATIENCE: usize = 1000;
+/// Objects per batch of the dead-gradient guard: enough to hold every modality, few enough not to
+/// be noticed.
+const GUARD_BATCH: usize = 64;
 
 fn groups(experiment: &Experiment) -> Vec<Group> {
     let config = &experiment.train;
@@ -180,264 +193,4 @@ fn groups(experiment: &Experiment) -> Vec<Group> {
     });
     let rest = Group { prefix: String::new(), learning_rate: 1.0, weight_decay: config.weight_decay };
     own.chain([rest]).collect()
-}
-
-/// Everything that lasts from step to step.
-struct Session<'a> {
-    experiment: &'a Experiment,
-    model: Arc<Model>,
-    parameters: Vec<(String, Parameter)>,
-    catalogue: Arc<Catalogue>,
-    optimizer: AdamW,
-    ema: Option<Ema>,
-    run: RunFolder,
-    log: RunLog,
-    step: u64,
-    position: Position,
-    best: Option<f64>,
-}
-
-impl Session<'_> {
-    fn resume(&mut self, state: &State, folder: &std::path::Path) -> Result<()> {
-        checkpoint::load_parameters(&folder.join("model.safetensors"), &self.parameters)?;
-        self.optimizer.restore(&checkpoint::read_tensors(&folder.join("optimizer.safetensors"))?, state.step)?;
-        if let Some(ema) = &mut self.ema {
-            let path = folder.join("average.safetensors");
-            let mut tensors = checkpoint::read_tensors(&path)?;
-            let mut averages = Vec::new();
-            for (name, _) in &self.parameters {
-                let tensor = tensors
-                    .remove(name)
-                    .ok_or_else(|| CheckpointError::MissingTensor { path: path.clone(), name: name.clone() })?;
-                averages.push((name.clone(), tensor));
-            }
-            ema.restore(averages);
-        }
-        self.step = state.step;
-        self.position = state.position;
-        self.best = state.best;
-        Ok(())
-    }
-
-    fn loader(
-        &self,
-        rows: &Arc<[u32]>,
-        mode: Mode,
-        position: Position,
-        epochs: Option<u64>,
-    ) -> Result<Loader<Batch>> {
-        let data = &self.experiment.data;
-        let plan = LoaderPlan {
-            catalogue: self.catalogue.clone(),
-            rows: rows.clone(),
-            batch: self.experiment.train.batch,
-            seed: self.experiment.run.seed,
-            threads: data.threads,
-            prefetch: data.prefetch,
-            position,
-            epochs,
-            shuffle: true,
-        };
-        let model = self.model.clone();
-        Loader::start(plan, Arc::new(move |rows: Rows, position: Position| model.prepare(rows, mode, position.epoch)))
-    }
-
-    /// Takes all steps; gives the seconds from `started` to the end of the first.
-    fn steps(
-        &mut self,
-        rows: &Arc<[u32]>,
-        options: &TrainOptions,
-        started: Instant,
-        observer: &mut dyn Observer,
-    ) -> Result<f64> {
-        let config = &self.experiment.train;
-        let last = config.max_steps.min(options.max_steps.unwrap_or(u64::MAX));
-        let mut loader = self.loader(rows, Mode::Train, self.position, None)?;
-        let mut first = None;
-        while self.step < last {
-            let before = Instant::now();
-            let mut line = self.step(&mut loader)?;
-            let seconds = before.elapsed().as_secs_f64();
-            first.get_or_insert_with(|| started.elapsed().as_secs_f64());
-            line.insert("seconds".into(), seconds.into());
-            self.log.write(self.step, &line)?;
-            let loss = line.get("loss").and_then(Value::as_f64).unwrap_or(f64::NAN);
-            observer.on(Event::Step { step: self.step, loss, seconds });
-            let step = self.step;
-            let every = |n: u64| n > 0 && step.is_multiple_of(n) && step < last;
-            if every(config.evaluate_every) {
-                let better = self.evaluate_in_between(observer)?;
-                if better {
-                    self.write_checkpoint(observer)?;
-                    let best = self.run.checkpoints().join("best");
-                    checkpoint::write_atomically(&best, format!("step-{:06}", self.step).as_bytes())?;
-                }
-            }
-            if every(config.checkpoint_every) {
-                self.write_checkpoint(observer)?;
-            }
-            if options.stop.load(Ordering::Relaxed) {
-                self.write_checkpoint(observer)?;
-                return Err(Error::Interrupted);
-            }
-            if options.max_time.is_some_and(|most| started.elapsed() >= most) {
-                break;
-            }
-        }
-        self.write_checkpoint(observer)?;
-        Ok(first.unwrap_or_default())
-    }
-
-    /// One optimizer step; gives its line of the log.
-    fn step(&mut self, loader: &mut Loader<Batch>) -> Result<Map<String, Value>> {
-        let config = &self.experiment.train;
-        let context = Forward { mode: Mode::Train, seed: self.experiment.run.seed, step: self.step };
-        let mut gradients: Option<Vec<Tensor>> = None;
-        let mut line: BTreeMap<String, f64> = BTreeMap::new();
-        let mut objects = Vec::new();
-        let mut taken = 0;
-        let mut empty = 0;
-        while taken < config.accumulate {
-            let (_, batch) = loader.next().ok_or(Error::Interrupted)??;
-            self.position = Loader::position(loader);
-            let output = self.model.forward(&batch, &context)?;
-            let Some(loss) = output.loss else {
-                empty += 1;
-                if empty >= PATIENCE {
-                    return Err(TrainError::NothingToLearn { batches: empty, batch: config.batch }.into());
-                }
-                continue;
-            };
-            taken += 1;
-            objects.extend(batch.rows.ids().iter().take(3).cloned());
-            let value = f64::from(loss.to_scalar::<f32>()?);
-            if !value.is_finite() {
-                return Err(TrainError::NotFinite { what: "the loss", step: self.step, objects }.into());
-            }
-            let share = 1.0 / config.accumulate as f64;
-            *line.entry("loss".into()).or_default() += value * share;
-            for (head, output) in &output.heads {
-                for (name, metric) in &output.metrics {
-                    let value = f64::from(metric.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?);
-                    *line.entry(format!("{head}.{name}")).or_default() += value * share;
-                }
-            }
-            let loss = if config.accumulate > 1 { (loss * share)? } else { loss };
-            let store = loss.backward()?;
-            let mut own = Vec::with_capacity(self.parameters.len());
-            for (_, parameter) in &self.parameters {
-                // A batch in which no object has a modality gives its parameters no gradient.
-                let tensor = parameter.var.as_tensor();
-                own.push(store.get(tensor).cloned().map_or_else(|| tensor.zeros_like(), Ok)?);
-            }
-            gradients = Some(match gradients {
-                None => own,
-                Some(sum) => sum.iter().zip(&own).map(|(a, b)| a + b).collect::<candle_core::Result<_>>()?,
-            });
-        }
-        let rate = config.schedule().rate(self.step);
-        let clip = (config.clip_norm > 0.0).then_some(config.clip_norm);
-        let report = self.optimizer.step(&gradients.unwrap_or_default(), rate, clip)?;
-        if !report.gradient_norm.is_finite() {
-            return Err(TrainError::NotFinite { what: "a gradient", step: self.step, objects }.into());
-        }
-        if let Some(ema) = &mut self.ema {
-            ema.update(&self.parameters)?;
-        }
-        self.step += 1;
-        line.insert("learning_rate".into(), rate);
-        line.insert("gradient_norm".into(), report.gradient_norm);
-        Ok(line.into_iter().map(|(k, v)| (k, v.into())).collect())
-    }
-
-    /// Loss and retrieval on the validation split, or on the test split where there is none; true
-    /// if a validation loss is the lowest so far.
-    fn evaluate_in_between(&mut self, observer: &mut dyn Observer) -> Result<bool> {
-        let (split, selects) = match self.catalogue.split(Split::Validation) {
-            Ok(_) => (Split::Validation, true),
-            Err(_) => (Split::Test, false),
-        };
-        // Without any held-out object there is nothing to evaluate.
-        let Ok(rows) = self.catalogue.split(split) else { return Ok(false) };
-        self.swap()?;
-        let mut sum = 0.0;
-        let mut count = 0.0;
-        for chunk in rows.chunks(self.experiment.train.batch) {
-            let batch = self.model.prepare(self.catalogue.read(chunk)?, Mode::Evaluate, 0)?;
-            if let Some(loss) = self.model.forward(&batch, &Forward::evaluate())?.loss {
-                sum += f64::from(loss.to_scalar::<f32>()?) * chunk.len() as f64;
-                count += chunk.len() as f64;
-            }
-        }
-        let size = self.experiment.evaluate.batch;
-        let held = Embeddings::new(&self.model, &self.catalogue, &rows, size, &mut |_| {})?;
-        self.swap()?;
-        let mut values = Map::new();
-        let loss = sum / count;
-        if count > 0.0 {
-            values.insert("evaluation.loss".into(), loss.into());
-        }
-        for (direction, share) in retrieval_share(&held, 10) {
-            values.insert(format!("evaluation.top10.{direction}"), share.into());
-        }
-        self.log.write(self.step, &values)?;
-        observer.on(Event::Evaluated { step: self.step, values: &values });
-        let better = selects && count > 0.0 && self.best.is_none_or(|best| loss < best);
-        if better {
-            self.best = Some(loss);
-        }
-        Ok(better)
-    }
-
-    fn swap(&mut self) -> Result<()> {
-        match &mut self.ema {
-            Some(ema) => ema.swap(&self.parameters),
-            None => Ok(()),
-        }
-    }
-
-    fn write_checkpoint(&mut self, observer: &mut dyn Observer) -> Result<()> {
-        let state = State {
-            version: checkpoint::VERSION,
-            written_by: env!("CARGO_PKG_VERSION").into(),
-            step: self.step,
-            position: self.position,
-            fitted: self.model.fitted(),
-            data_fingerprint: self.catalogue.fingerprint(),
-            best: self.best,
-        };
-        let model: Vec<(String, Tensor)> =
-            self.parameters.iter().map(|(name, p)| (name.clone(), p.var.as_tensor().clone())).collect();
-        let average = self.ema.as_ref().map(Ema::averages);
-        let folder = self.run.checkpoints();
-        checkpoint::write(&folder, &state, &model, average, &self.optimizer.state()?)?;
-        checkpoint::prune(&folder, self.experiment.train.keep_checkpoints)?;
-        observer.on(Event::Checkpoint { step: self.step });
-        Ok(())
-    }
-
-    fn evaluate(
-        &mut self,
-        registry: &Registry,
-        options: &TrainOptions,
-        observer: &mut dyn Observer,
-    ) -> Result<Evaluation> {
-        if self.catalogue.split(Split::Test).is_err() {
-            return Ok(Evaluation::default());
-        }
-        self.swap()?;
-        let mut untrained = Model::new(self.experiment, registry, &options.device)?;
-        untrained.restore(&self.model.fitted())?;
-        let evaluation = evaluate(EvaluateContext {
-            model: &self.model,
-            untrained: &untrained,
-            catalogue: &self.catalogue,
-            config: &self.experiment.evaluate,
-            probes: &self.experiment.probes,
-            seed: self.experiment.run.seed,
-            progress: &mut |done, total| observer.on(Event::Evaluating { done, total }),
-        })?;
-        self.swap()?;
-        Ok(evaluation)
-    }
 }
