@@ -153,13 +153,21 @@ impl Arrays {
         let of = |field: &str| format!("[modality.{modality}] field `{field}`");
         let (valid_shape, valid) = self.valid()?;
         if valid_shape.first() != Some(&rows) {
-            return Err(Error::Shape { part: of("valid"), expected: format!("{rows} rows"), found: format!("shape {valid_shape:?}") });
+            return Err(Error::Shape {
+                part: of("valid"),
+                expected: format!("{rows} rows"),
+                found: format!("shape {valid_shape:?}"),
+            });
         }
         let per_row: usize = valid_shape[1..].iter().product();
         for (row, present) in self.present.iter().enumerate() {
             let any = valid[row * per_row..(row + 1) * per_row].contains(&1);
             if any && !present {
-                return Err(Error::Shape { part: of("valid"), expected: "no valid value where the modality is absent".into(), found: format!("some in row {row}") });
+                return Err(Error::Shape {
+                    part: of("valid"),
+                    expected: "no valid value where the modality is absent".into(),
+                    found: format!("some in row {row}"),
+                });
             }
         }
         for field in &spec.fields {
@@ -182,7 +190,8 @@ fn wrong_field(field: &str, expected: &str, found: Option<&Array>) -> Error {
     Error::Shape {
         part: format!("field `{field}`"),
         expected: expected.into(),
-        found: found.map_or_else(|| "no such field".into(), |a| format!("{} of shape {:?}", a.values.type_name(), a.shape)),
+        found: found
+            .map_or_else(|| "no such field".into(), |a| format!("{} of shape {:?}", a.values.type_name(), a.shape)),
     }
 }
 

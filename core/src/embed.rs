@@ -61,7 +61,12 @@ impl Embed {
                             .collect();
                         CoordinateEmbed::Fourier {
                             frequencies: Tensor::from_vec(radians, (1, frequencies), parameters.device())?,
-                            weight: p.get("weight", &[width, 2 * frequencies], Init::fan_in(frequencies), Decay::Yes)?,
+                            weight: p.get(
+                                "weight",
+                                &[width, 2 * frequencies],
+                                Init::fan_in(frequencies),
+                                Decay::Yes,
+                            )?,
                         }
                     }
                     Encoding::Category { size } => CoordinateEmbed::Category {

@@ -117,13 +117,20 @@ impl Error {
             Self::Checkpoint(e) => e.hint(),
             Self::Train(e) => e.hint(),
             Self::DuplicatePlugin { .. } => Some("leave one of the two out, or ask its author to rename it".into()),
-            Self::UnknownName { name, known, .. } => Some(
-                suggestion(name, "names", known).unwrap_or_else(|| format!("known names: {}", known.join(", "))),
-            ),
-            Self::NotFinite { .. } => Some("mask such values in the data, or set them to null".into()),
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                Some("free some space on the disk; nothing was lost, run the same command again".into())
+            Self::UnknownName { name, known, .. } => {
+                Some(suggestion(name, "names", known).unwrap_or_else(|| format!("known names: {}", known.join(", "))))
             }
+            Self::NotFinite { .. } => Some("mask such values in the data, or set them to null".into()),
+            Self::Io { source, .. } => match source.kind() {
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                    Some("free some space, then run the command again; `train` goes on with `--resume`".into())
+                }
+                std::io::ErrorKind::FileTooLarge => Some(
+                    "a limit on the size of files is in the way: see `ulimit -f`; `train` goes on with `--resume`"
+                        .into(),
+                ),
+                _ => None,
+            },
             _ => None,
         }
     }

@@ -73,7 +73,8 @@ impl Experiment {
     pub fn read(document: Document, registry: &Registry) -> Result<Self> {
         let root = document.root();
         let _: Tables = root.read_plain()?;
-        let table = |key: &str| -> Result<Section> { root.section(key)?.ok_or_else(|| root.reject(key, "must be a table")) };
+        let table =
+            |key: &str| -> Result<Section> { root.section(key)?.ok_or_else(|| root.reject(key, "must be a table")) };
         let run_table = table("run")?;
         let run: RunConfig = run_table.read_plain()?;
         if run.name.is_empty() || run.name.contains(['/', '\\']) || run.name.starts_with('.') {

@@ -9,39 +9,39 @@
 //! This crate never names a modality, a head or a probe: those are plugins that register themselves
 //! with [`registry::Descriptor`] and `inventory::submit!`.
 
-pub mod error;
-pub mod random;
-pub mod config;
-pub mod registry;
-pub mod data;
 pub mod arrays;
-pub mod modality;
-pub mod tokens;
-pub mod tokenizer;
-pub mod parameters;
-pub mod ops;
-pub mod embed;
-pub mod features;
-pub mod trunk;
 pub mod batch;
-pub mod head;
-pub mod probe;
-pub mod metrics;
-pub mod model;
+pub mod config;
+pub mod data;
+pub mod embed;
+pub mod error;
 pub mod evaluate;
 pub mod experiment;
+pub mod features;
+pub mod head;
+pub mod metrics;
+pub mod modality;
+pub mod model;
+pub mod ops;
+pub mod parameters;
+pub mod probe;
+pub mod random;
+pub mod registry;
+pub mod tokenizer;
+pub mod tokens;
 pub mod train;
+pub mod trunk;
 
 pub use arrays::{Array, ArrayField, Arrays, ArraysSpec, Values};
 pub use batch::Batch;
 pub use config::Section;
 pub use data::{Column, ColumnKind, Rows};
-pub use experiment::{Experiment, RunConfig};
 pub use error::{Error, Result};
+pub use experiment::{Experiment, RunConfig};
 pub use features::{Features, Pooled, View};
 pub use head::{Head, HeadContext, HeadOutput};
-pub use model::{Model, Plan};
 pub use modality::{Modality, ModalityContext, Mode, PrepareContext};
+pub use model::{Model, Plan};
 pub use parameters::{Decay, Init, Parameter, Parameters};
 pub use probe::{Fitted, Predictions, Probe, ProbeContext, ProbeTarget};
 pub use registry::{Descriptor, Kind, Registry};

@@ -46,7 +46,9 @@ mod tests {
         let draw = |seed, purpose, parts: &[&[u8]]| stream(seed, purpose, parts).random::<u64>();
         let base = draw(1, "mask", &[b"a", b"bc"]);
         assert_eq!(base, draw(1, "mask", &[b"a", b"bc"]));
-        for other in [draw(2, "mask", &[b"a", b"bc"]), draw(1, "noise", &[b"a", b"bc"]), draw(1, "mask", &[b"ab", b"c"])] {
+        for other in
+            [draw(2, "mask", &[b"a", b"bc"]), draw(1, "noise", &[b"a", b"bc"]), draw(1, "mask", &[b"ab", b"c"])]
+        {
             assert_ne!(base, other);
         }
     }

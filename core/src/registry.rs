@@ -5,7 +5,10 @@
 //! print the same descriptors that training uses, so they can't drift apart.
 
 use crate::config::ConfigError;
-use crate::{Error, Head, HeadContext, Modality, ModalityContext, Probe, ProbeContext, Result, Section, Tokenizer, TokenizerContext, Trunk, TrunkContext};
+use crate::{
+    Error, Head, HeadContext, Modality, ModalityContext, Probe, ProbeContext, Result, Section, Tokenizer,
+    TokenizerContext, Trunk, TrunkContext,
+};
 use schemars::Schema;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -97,7 +100,12 @@ impl<T: Kind + ?Sized> Catalogue<T> {
     /// [`Error::DuplicatePlugin`] if the name is taken.
     pub fn add(&mut self, name: &str, entry: Entry<T>) -> Result<()> {
         if let Some(first) = self.entries.get(name) {
-            return Err(Error::DuplicatePlugin { kind: T::KIND, name: name.into(), first: first.origin.clone(), second: entry.origin });
+            return Err(Error::DuplicatePlugin {
+                kind: T::KIND,
+                name: name.into(),
+                first: first.origin.clone(),
+                second: entry.origin,
+            });
         }
         self.entries.insert(name.into(), entry);
         Ok(())

@@ -147,7 +147,9 @@ impl Tokens {
                     return Err(wrong("values", format!("U32 [{b}, {t}]"), v));
                 }
             }
-            (TokenValues::Patches(v) | TokenValues::Codes(v), kind) => return Err(wrong("values", format!("{kind:?}"), v)),
+            (TokenValues::Patches(v) | TokenValues::Codes(v), kind) => {
+                return Err(wrong("values", format!("{kind:?}"), v));
+            }
         }
         Ok(())
     }

@@ -47,7 +47,11 @@ pub(crate) fn features(view: View, modalities: &[(&str, &Var, &[bool])]) -> Feat
 
 /// A batch of `n` objects with one column.
 pub(crate) fn batch(n: usize, column: (&str, ArrayRef)) -> Result<Batch> {
-    let columns = RecordBatch::try_from_iter([column]).unwrap();
+    let columns = RecordBatch::try_from_iter([column]).map_err(|e| panchroma_core::Error::Plugin {
+        kind: "test",
+        name: "batch".into(),
+        reason: e.to_string(),
+    })?;
     let rows = Rows::new((0..n).map(|i| format!("object{i}")).collect(), columns)?;
     Ok(Batch { rows, arrays: BTreeMap::new(), tokens: BTreeMap::new() })
 }

@@ -3,8 +3,8 @@
 use super::{ConfigArgs, JsonArgs, print, print_json};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
-use panchroma_core::reexport::candle_core::Device;
 use panchroma_core::data::{Catalogue, Split};
+use panchroma_core::reexport::candle_core::Device;
 use panchroma_core::{Mode, Model, Plan, Registry, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -78,8 +78,7 @@ fn count(model: &Model, catalogue: &Catalogue, rows: &[u32]) -> Result<SplitCoun
         for (name, tokens) in &batch.tokens {
             *with.entry(name.clone()).or_default() += tokens.present.iter().filter(|p| **p).count();
         }
-        with_two +=
-            (0..batch.len()).filter(|i| batch.tokens.values().filter(|t| t.present[*i]).count() >= 2).count();
+        with_two += (0..batch.len()).filter(|i| batch.tokens.values().filter(|t| t.present[*i]).count() >= 2).count();
     }
     Ok(SplitCount { objects: rows.len(), with, with_two })
 }

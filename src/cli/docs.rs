@@ -56,10 +56,8 @@ fn reference(chapters: &[Chapter]) -> String {
 }
 
 fn chapters(registry: &Registry) -> Vec<Chapter> {
-    let mut chapters = vec![
-        table("run", "`[run]`", &inline::<RunConfig>()),
-        table("data", "`[data]`", &inline::<DataConfig>()),
-    ];
+    let mut chapters =
+        vec![table("run", "`[run]`", &inline::<RunConfig>()), table("data", "`[data]`", &inline::<DataConfig>())];
     plugins(&registry.modalities, "[modality.NAME]", &mut chapters);
     plugins(&registry.tokenizers, "[modality.NAME.tokenizer]", &mut chapters);
     plugins(&registry.trunks, "[trunk]", &mut chapters);

@@ -1,6 +1,6 @@
 //! One file per command, and what they share: arguments, exit codes, one printer for errors.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line: here is where things are printed")]
+#![expect(clippy::print_stderr, reason = "this is the command line: here is where things are said")]
 
 mod check;
 mod completions;
@@ -16,8 +16,8 @@ mod train;
 
 use crate::message;
 use clap::{Args, Parser, Subcommand};
-use panchroma_core::reexport::candle_core::Device;
 use panchroma_core::config::Document;
+use panchroma_core::reexport::candle_core::Device;
 use panchroma_core::{Error, Experiment, Registry, Result};
 use std::io::IsTerminal;
 use std::path::PathBuf;

@@ -11,7 +11,9 @@ use std::path::PathBuf;
 
 /// Arguments of `probe`.
 #[derive(Args)]
-#[command(after_help = "Example: panchroma probe runs/quickstart --set 'probe.type.kind=\"neighbours\"' --set evaluate.group_by=catalogue")]
+#[command(
+    after_help = "Example: panchroma probe runs/quickstart --set 'probe.type.kind=\"neighbours\"' --set evaluate.group_by=catalogue"
+)]
 pub(super) struct ProbeArgs {
     /// Folder of the run
     run: PathBuf,

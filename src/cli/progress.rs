@@ -78,7 +78,9 @@ impl Observer for Progress {
                     bar.set_message(format!("loss {smooth:.3}{held_out}"));
                 }
                 let steps = self.steps;
-                self.line(step == steps, || format!("step {step}/{steps}  loss {smooth:.3}  {seconds:.2} s/step{held_out}"));
+                self.line(step == steps, || {
+                    format!("step {step}/{steps}  loss {smooth:.3}  {seconds:.2} s/step{held_out}")
+                });
             }
             Event::Evaluated { values, .. } => {
                 let top10: Vec<f64> = values

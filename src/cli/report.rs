@@ -38,12 +38,7 @@ fn data_path(run: &RunFolder) -> PathBuf {
 }
 
 /// Writes `report.json`, from which the page can be made again, and `report.html`.
-pub(super) fn write(
-    experiment: &Experiment,
-    run: &RunFolder,
-    results: &Value,
-    evaluation: &Evaluation,
-) -> Result<()> {
+pub(super) fn write(experiment: &Experiment, run: &RunFolder, results: &Value, evaluation: &Evaluation) -> Result<()> {
     let data = data(experiment, run, results, evaluation)?;
     let path = data_path(run);
     let bytes = serde_json::to_vec(&data).map_err(|e| unwritable(&path, e))?;

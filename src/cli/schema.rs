@@ -3,8 +3,8 @@
 use super::print_json;
 use panchroma_core::data::DataConfig;
 use panchroma_core::evaluate::{EvaluateConfig, ProbeKeys};
-use panchroma_core::registry::Catalogue;
 use panchroma_core::reexport::schemars::{JsonSchema, schema_for};
+use panchroma_core::registry::Catalogue;
 use panchroma_core::train::TrainConfig;
 use panchroma_core::{Kind, Registry, Result, RunConfig};
 use serde_json::{Map, Value, json};

@@ -60,7 +60,8 @@ pub(super) fn tables(results: &Results) -> Vec<Shown> {
                         p.metric.clone(),
                         number(&p.trained),
                         number(&p.untrained),
-                        format!("{:.3}", p.constant),
+                        // Rounded first, so that -0.0001 is no `-0.000`.
+                        format!("{:.3}", (1000.0 * p.constant).round() / 1000.0 + 0.0),
                     ]
                 })
                 .collect(),
@@ -76,7 +77,7 @@ pub(super) fn tables(results: &Results) -> Vec<Shown> {
 /// chance.
 pub(super) fn verdict(results: &Results) -> Option<String> {
     let all = results.retrieval.iter().filter(|r| r.group.is_none());
-    let best = all.max_by(|a, b| (a.top10.value / a.chance10).total_cmp(&(b.top10.value / b.chance10)))?;
+    let best = all.max_by(|a, b| (a.top10.value - a.chance10).total_cmp(&(b.top10.value - b.chance10)))?;
     Some(format!(
         "By its {} alone, the {} of a held-out object is among the 10 nearest of {} in {:.0} % of cases; chance is {:.0} %.",
         best.from,

@@ -3,6 +3,7 @@
 use super::progress::Progress;
 use super::{ConfigArgs, DeviceArgs, JsonArgs, print, print_json, report, tables};
 use clap::Args;
+use panchroma_core::data::Split;
 use panchroma_core::train::checkpoint::write_atomically;
 use panchroma_core::train::{Outcome, TrainOptions, train};
 use panchroma_core::{Error, Experiment, Registry, Result, ops};
@@ -66,7 +67,11 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
         return print_json(&results);
     }
     let (run, seconds, first) = (outcome.run.path().display(), outcome.seconds, outcome.first_step_seconds);
-    let memory = ops::peak_memory_bytes().map_or_else(String::new, |b| format!(", peak memory {:.0} MiB", b as f64 / 1048576.0));
+    let memory =
+        ops::peak_memory_bytes().map_or_else(String::new, |b| format!(", peak memory {:.0} MiB", b as f64 / 1048576.0));
+    if experiment.data.split.of(Split::Test) == 0.0 {
+        print("no results: `data.split.test` is 0, so there is no object to measure on\n")?;
+    }
     print(&tables::print(&outcome.evaluation.results, false))?;
     if let Some(verdict) = tables::verdict(&outcome.evaluation.results) {
         print(&format!("\n{verdict}\n"))?;
@@ -106,8 +111,11 @@ fn finish(experiment: &Experiment, outcome: &Outcome) -> Result<serde_json::Valu
         "retrieval": outcome.evaluation.results.retrieval,
         "probes": outcome.evaluation.results.probes,
     });
-    let text = serde_json::to_vec_pretty(&results)
-        .map_err(|e| Error::Io { action: "write", path: path.clone(), source: e.into() })?;
+    let text = serde_json::to_vec_pretty(&results).map_err(|e| Error::Io {
+        action: "write",
+        path: path.clone(),
+        source: e.into(),
+    })?;
     write_atomically(&path, &text)?;
     report::write(experiment, &outcome.run, &results, &outcome.evaluation)?;
     Ok(results)

@@ -73,11 +73,12 @@ error: expected an integer for `modality.sdss.pixels`, got a list
 fn a_missing_key_at_the_top_level_of_an_empty_file_still_renders() {
     let error = Document::parse("empty.toml", "").unwrap().root().read::<Sdss>().unwrap_err();
     let expected = "\
-error: missing key `pixels` at the top level
+error: the table [pixels] is missing
  --> empty.toml:1:1
   |
 1 |
-  | ^";
+  | ^
+hint: `panchroma docs` explains every table";
     assert_eq!(render(&error, false), expected);
 }
 
@@ -143,6 +144,7 @@ fn json_has_the_same_facts() {
     let error = Error::from(ConfigError::MissingFile {
         path: "a.toml".into(),
         from: None,
+        nearest: Vec::new(),
         source: std::io::Error::other("gone"),
     });
     assert_eq!(as_json(&error)["error"]["line"], serde_json::Value::Null);

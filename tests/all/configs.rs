@@ -2,11 +2,12 @@
 
 use crate::support::{ROOT, succeeds};
 use parquet::file::reader::{FileReader, SerializedFileReader};
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What makes any config small enough for a test.
-const SMALL: [&str; 4] = ["train.batch=16", "evaluate.resamples=20", "trunk.depth=1", "data.threads=1"];
+const SMALL: [&str; 4] = ["train.batch=16", "evaluate.resamples=20", "trunk.depth=1", "trunk.width=16"];
 
 fn configs() -> Vec<PathBuf> {
     fn below(folder: &Path, into: &mut Vec<PathBuf>) {
@@ -26,6 +27,10 @@ fn configs() -> Vec<PathBuf> {
     found
 }
 
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
 fn with_settings<'a>(command: &[&'a str], settings: &'a [String]) -> Vec<&'a str> {
     let set = settings.iter().flat_map(|value| ["--set", value.as_str()]);
     command.iter().copied().chain(set).collect()
@@ -40,8 +45,7 @@ fn every_config_is_checked_trains_and_leaves_a_run_that_works() {
         let mut settings: Vec<String> = SMALL.iter().map(|s| (*s).to_owned()).collect();
         settings.push(format!("run.output={run_name:?}"));
 
-        let checked = succeeds(&with_settings(&["check", &config], &settings));
-        assert!(checked.ends_with("no problem found\n"), "{config}: {checked}");
+        let plan: Value = json(&succeeds(&with_settings(&["check", &config, "--json"], &settings)));
         assert!(!run.exists(), "{config}: `check` wrote something");
 
         succeeds(&with_settings(&["train", &config, "--max-steps", "2"], &settings));
@@ -51,19 +55,24 @@ fn every_config_is_checked_trains_and_leaves_a_run_that_works() {
         }
         let checkpoint = run.join("checkpoints/step-000002");
         assert!(checkpoint.join("model.safetensors").is_file(), "{config}: no checkpoint");
-        let results: serde_json::Value =
-            serde_json::from_slice(&fs::read(run.join("results.json")).expect("a file")).expect("JSON");
+        let results = json(&fs::read_to_string(run.join("results.json")).expect("a file"));
         assert_eq!(results["steps"], 2, "{config}");
 
         let out = folder.path().join("embeddings.parquet");
-        let said = succeeds(&["embed", &run_name, "--out", &out.display().to_string(), "--json"]);
-        let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        let said = json(&succeeds(&["embed", &run_name, "--out", &out.display().to_string(), "--json"]));
         let file = SerializedFileReader::new(fs::File::open(&out).expect("a file")).expect("Parquet");
         assert_eq!(said["objects"], file.metadata().file_metadata().num_rows(), "{config}");
-        let plan: serde_json::Value =
-            serde_json::from_str(&succeeds(&with_settings(&["check", &config, "--json"], &settings))).expect("JSON");
         let splits = plan["splits"].as_object().expect("splits").values();
         let objects: u64 = splits.map(|split| split["objects"].as_u64().expect("a count")).sum();
         assert_eq!(said["objects"], objects, "{config}: `embed` leaves objects out");
+
+        if config.ends_with("quickstart.toml") {
+            let again = json(&succeeds(&["probe", &run_name, "--json"]));
+            for part in ["retrieval", "probes"] {
+                let measured = again[part].as_array().expect("a list");
+                assert!(!measured.is_empty(), "{config}: no {part}");
+                assert_eq!(again[part], results[part], "{config}: `probe` measures otherwise than `train`");
+            }
+        }
     }
 }

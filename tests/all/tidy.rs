@@ -66,8 +66,11 @@ fn every_file_says_what_it_is_for() {
 #[test]
 fn no_file_is_a_grab_bag() {
     let bags = ["utils.rs", "util.rs", "common.rs", "misc.rs", "base.rs", "helpers.rs"];
-    let broken =
-        sources().into_iter().map(|(name, _)| name).filter(|n| bags.iter().any(|b| n.ends_with(&format!("/{b}")))).collect();
+    let broken = sources()
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|n| bags.iter().any(|b| n.ends_with(&format!("/{b}"))))
+        .collect();
     check("name the file after what a reader looks for", broken);
 }
 
@@ -91,7 +94,10 @@ fn no_test_is_skipped_and_no_lint_silenced_without_a_reason() {
 fn nothing_a_user_reaches_can_panic() {
     let mut broken = Vec::new();
     for (name, text) in sources() {
-        if is_test(&name) || name.starts_with("modalities/testing/") || name.ends_with("check.rs") && name.contains("ops") {
+        if is_test(&name)
+            || name.starts_with("modalities/testing/")
+            || name.ends_with("check.rs") && name.contains("ops")
+        {
             continue;
         }
         for (number, line) in code(&text).lines().enumerate() {
@@ -108,8 +114,17 @@ fn nothing_a_user_reaches_can_panic() {
 #[test]
 fn core_names_no_modality_head_or_probe() {
     let names = [
-        "time_series", "spectrum", "contrastive", "infonce", "ridge", "logistic", "lightcurve", "supernova",
-        "panchroma_heads", "panchroma_image", "panchroma_table",
+        "time_series",
+        "spectrum",
+        "contrastive",
+        "infonce",
+        "ridge",
+        "logistic",
+        "lightcurve",
+        "supernova",
+        "panchroma_heads",
+        "panchroma_image",
+        "panchroma_table",
     ];
     let mut broken = Vec::new();
     for (name, text) in sources().into_iter().filter(|(n, _)| n.starts_with("core/src/") && !is_test(n)) {
@@ -126,10 +141,14 @@ fn core_names_no_modality_head_or_probe() {
 #[test]
 fn unsafe_code_is_in_the_ops_alone() {
     let mut broken = Vec::new();
-    for (name, text) in sources().into_iter().filter(|(n, _)| !n.starts_with("core/src/ops/") && n != "tests/tidy.rs") {
+    for (name, text) in
+        sources().into_iter().filter(|(n, _)| !n.starts_with("core/src/ops/") && n != "tests/all/tidy.rs")
+    {
         for (number, line) in text.lines().enumerate() {
             let line = line.trim_start();
-            if !line.starts_with("//") && (line.contains("unsafe {") || line.contains("unsafe fn") || line.contains("unsafe impl")) {
+            if !line.starts_with("//")
+                && (line.contains("unsafe {") || line.contains("unsafe fn") || line.contains("unsafe impl"))
+            {
                 broken.push(format!("{name}:{}: {line}", number + 1));
             }
         }
@@ -140,7 +159,9 @@ fn unsafe_code_is_in_the_ops_alone() {
 #[test]
 fn every_op_has_tests_and_a_derivation() {
     let mut broken = Vec::new();
-    for entry in fs::read_dir(Path::new(ROOT).join("core/src/ops")).expect("ops").flatten().filter(|e| e.path().is_dir()) {
+    for entry in
+        fs::read_dir(Path::new(ROOT).join("core/src/ops")).expect("ops").flatten().filter(|e| e.path().is_dir())
+    {
         for file in ["mod.rs", "cpu.rs", "tests.rs", "README.md"] {
             if !entry.path().join(file).is_file() {
                 broken.push(format!("{}: no {file}", entry.path().display()));

@@ -152,7 +152,9 @@ impl ConfigError {
             }
             Self::MissingFile { nearest, .. } => did_you_mean(nearest)
                 .or_else(|| Some("the path is relative to the folder where the command runs".into())),
-            Self::UnknownKey { key, known, table, .. } => suggestion(key, "keys", known).or_else(|| Some(manual(table))),
+            Self::UnknownKey { key, known, table, .. } => {
+                suggestion(key, "keys", known).or_else(|| Some(manual(table)))
+            }
             Self::UnknownKind { kind, name, known, .. } => {
                 let list = || format!("`panchroma plugins list` shows every {kind}");
                 Some(suggestion(name, "kinds", known).unwrap_or_else(list))

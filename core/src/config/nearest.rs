@@ -1,6 +1,6 @@
 //! "Did you mean": the known names that are close to a name that is not known.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// At most this many names are suggested.
 const MOST: usize = 3;
@@ -66,18 +66,29 @@ pub(crate) fn did_you_mean<S: AsRef<str>>(near: &[S]) -> Option<String> {
 }
 
 /// Paths beside `path` whose names are like its own; none where the folder can't be read.
+///
+/// Only what has the same ending: it would make short names look alike.
 pub(crate) fn nearest_paths(path: &Path) -> Vec<String> {
-    let Some(name) = path.file_name().map(|n| n.to_string_lossy().into_owned()) else { return Vec::new() };
-    let parent = match path.parent() {
+    let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let folder = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
         None => return Vec::new(),
     };
-    let Ok(entries) = std::fs::read_dir(parent) else { return Vec::new() };
-    let mut names: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    let whole = |near: String| path.with_file_name(near).display().to_string();
-    nearest(&name, names).into_iter().map(whole).collect()
+    let (Some(name), Ok(entries)) = (stem(path), std::fs::read_dir(folder)) else { return Vec::new() };
+    let others = entries.flatten().map(|entry| PathBuf::from(entry.file_name()));
+    let mut stems: Vec<String> =
+        others.filter(|other| other.extension() == path.extension()).filter_map(|other| stem(&other)).collect();
+    stems.sort();
+    let whole = |near: String| {
+        let mut other = path.with_file_name(near).into_os_string();
+        if let Some(ending) = path.extension() {
+            other.push(".");
+            other.push(ending);
+        }
+        PathBuf::from(other).display().to_string()
+    };
+    nearest(&name, stems).into_iter().map(whole).collect()
 }
 
 fn last_part(name: &str) -> &str {

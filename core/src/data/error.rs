@@ -135,7 +135,10 @@ pub enum DataError {
         modality: Option<String>,
     },
     /// A probe has nothing to learn from, or to be judged by.
-    #[error("[probe.{probe}] can't be measured from `{from}`: {train} objects of the train split and {held_out} of the test split have it and a usable `{target}`")]
+    #[error(
+        "[probe.{probe}] can't be measured from `{from}`: {train} objects of the train split and {held_out} of the test \
+         split have it and a usable `{target}`"
+    )]
     TooFewToProbe {
         /// The probe.
         probe: String,
@@ -234,7 +237,9 @@ impl DataError {
             Self::EmptySplit { .. } => Some("raise its fraction in [data.split]".into()),
             Self::AllMissing { .. } => Some("check the column's name and its values, or leave it out".into()),
             Self::TooFewToProbe { .. } => Some(
-                "it needs 1 to learn from and 2 to be judged by; the model is saved: change the probe or its `from` and run `panchroma probe RUN`".into(),
+                "it needs 1 to learn from and 2 to be judged by; the model is saved: change the probe or its `from` and run \
+                 `panchroma probe RUN`"
+                    .into(),
             ),
             Self::NoRows { .. } => Some("the files have columns but no rows: check what wrote them".into()),
             Self::TooManyRows { .. } => Some("train on a part of the files".into()),

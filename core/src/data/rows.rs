@@ -202,7 +202,14 @@ impl Rows {
 
     fn wrong(&self, path: &str, expected: String, column: &Extracted) -> crate::Error {
         let found = super::extract::nested(column.leaf.data_type(), column.offsets.len());
-        DataError::ColumnType { file: None, column: path.to_owned(), expected, found: describe(&found), reader: String::new() }.into()
+        DataError::ColumnType {
+            file: None,
+            column: path.to_owned(),
+            expected,
+            found: describe(&found),
+            reader: String::new(),
+        }
+        .into()
     }
 }
 

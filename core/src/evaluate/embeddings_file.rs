@@ -20,7 +20,8 @@ impl Embeddings {
     pub fn write_parquet(&self, path: &Path) -> Result<()> {
         let temporary = path.with_extension("partial");
         let result = self.batch().and_then(|batch| {
-            let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+            let properties =
+                WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
             let file = File::create(&temporary).map_err(Error::io("create", &temporary))?;
             let mut writer =
                 ArrowWriter::try_new(file, batch.schema(), Some(properties)).map_err(|e| other(path, e))?;

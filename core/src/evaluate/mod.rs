@@ -101,7 +101,8 @@ pub fn evaluate(context: EvaluateContext<'_>) -> Result<Evaluation> {
     let total = 2 * (held_out.len() + train.as_ref().map_or(0, |t| t.len()));
     let mut before = 0;
     let mut embed = |model: &Model, rows: &[u32]| -> Result<Embeddings> {
-        let embeddings = Embeddings::new(model, catalogue, rows, config.batch, &mut |done| progress(before + done, total))?;
+        let embeddings =
+            Embeddings::new(model, catalogue, rows, config.batch, &mut |done| progress(before + done, total))?;
         before += rows.len();
         Ok(embeddings)
     };
@@ -111,7 +112,10 @@ pub fn evaluate(context: EvaluateContext<'_>) -> Result<Evaluation> {
         None => None,
     };
     let retrieval = retrieval(&held, groups.as_deref(), config, seed)?;
-    let mut evaluation = Evaluation { results: Results { retrieval: retrieval.0, probes: Vec::new() }, details: Details { ranks: retrieval.1, ..Details::default() } };
+    let mut evaluation = Evaluation {
+        results: Results { retrieval: retrieval.0, probes: Vec::new() },
+        details: Details { ranks: retrieval.1, ..Details::default() },
+    };
     if let Some(train) = train {
         let train_embeddings = embed(model, &train)?;
         let first = (embed(untrained, &train)?, embed(untrained, &held_out)?);

@@ -59,8 +59,7 @@ pub struct ProbeKeys {
 }
 
 /// Their names, so that the probe's own config does not see them.
-pub(crate) const PROBE_KEYS: [&str; 7] =
-    ["target", "transform", "classes", "positive", "from", "space", "require"];
+pub(crate) const PROBE_KEYS: [&str; 7] = ["target", "transform", "classes", "positive", "from", "space", "require"];
 
 /// One probe of the config.
 pub struct ProbeTask {
@@ -123,7 +122,8 @@ impl ProbeTask {
     /// The column that it predicts.
     #[must_use]
     pub fn column(&self) -> Column {
-        let column = if self.is_classes() { Column::text(&self.keys.target) } else { Column::number(&self.keys.target) };
+        let column =
+            if self.is_classes() { Column::text(&self.keys.target) } else { Column::number(&self.keys.target) };
         column.read_by(format!("[probe.{}]", self.name))
     }
 
@@ -162,15 +162,18 @@ impl ProbeTask {
         for from in &self.keys.from {
             let Some(train) = self.table(with.train, from) else { continue };
             let usable = |all: &Embeddings, table: &EmbeddingTable, targets: &[Option<Target>]| -> Vec<usize> {
-                let required: Vec<&EmbeddingTable> = self.keys.require.iter().filter_map(|m| all.trunk.get(m)).collect();
+                let required: Vec<&EmbeddingTable> =
+                    self.keys.require.iter().filter_map(|m| all.trunk.get(m)).collect();
                 let has = |i: &usize| table.present[*i] && required.iter().all(|t| t.present[*i]);
                 (0..targets.len()).filter(|i| has(i) && targets[*i].is_some()).collect()
             };
             let train_index = usable(with.train, train, &train_targets);
             let Some(held) = self.table(with.held, from) else { continue };
             let target = joined(&train_targets, &train_index);
-            let held_index: Vec<usize> =
-                usable(with.held, held, &held_targets).into_iter().filter(|i| target.knows(held_targets[*i].as_ref())).collect();
+            let held_index: Vec<usize> = usable(with.held, held, &held_targets)
+                .into_iter()
+                .filter(|i| target.knows(held_targets[*i].as_ref()))
+                .collect();
             if train_index.is_empty() || held_index.len() < 2 {
                 return Err(DataError::TooFewToProbe {
                     probe: self.name.clone(),
@@ -199,7 +202,7 @@ impl ProbeTask {
                     parts.entry(Some(group.clone())).or_default().push(place);
                 }
             }
-            for (group, objects) in parts.into_iter().filter(|(_, objects)| objects.len() >= 10) {
+            for (group, objects) in parts.into_iter().filter(|(_, objects)| score.says_something(objects)) {
                 into.results.probes.push(ProbeResult {
                     name: self.name.clone(),
                     from: from.clone(),
@@ -209,7 +212,9 @@ impl ProbeTask {
                     trained: score.interval(&objects, with),
                     untrained: untrained
                         .as_ref()
-                        .map_or(Interval { value: f64::NAN, low: f64::NAN, high: f64::NAN }, |s| s.interval(&objects, with)),
+                        .map_or(Interval { value: f64::NAN, low: f64::NAN, high: f64::NAN }, |s| {
+                            s.interval(&objects, with)
+                        }),
                     constant: constant.value(&objects),
                     chosen: chosen.clone(),
                     group,
@@ -269,8 +274,7 @@ impl ProbeTarget {
     fn same_classes(&self, held: &Self) -> Self {
         match (self, held) {
             (Self::Classes { names, .. }, Self::Classes { labels, names: own }) => {
-                let place: Vec<usize> =
-                    own.iter().map(|n| names.iter().position(|m| m == n).unwrap_or(0)).collect();
+                let place: Vec<usize> = own.iter().map(|n| names.iter().position(|m| m == n).unwrap_or(0)).collect();
                 Self::Classes { labels: labels.iter().map(|l| place[*l]).collect(), names: names.clone() }
             }
             (_, held) => held.clone(),
@@ -296,7 +300,9 @@ impl Score {
                 Self::Numbers { truth: truth.clone(), predicted: predicted.clone() }
             }
             // A probe that answers with the other type predicts nothing.
-            (ProbeTarget::Numbers(truth), _) => Self::Numbers { truth: truth.clone(), predicted: vec![f64::NAN; truth.len()] },
+            (ProbeTarget::Numbers(truth), _) => {
+                Self::Numbers { truth: truth.clone(), predicted: vec![f64::NAN; truth.len()] }
+            }
             (ProbeTarget::Classes { labels, names }, _) => {
                 Self::Classes { truth: labels.clone(), predicted: vec![usize::MAX; labels.len()], names: names.clone() }
             }
@@ -317,6 +323,15 @@ impl Score {
             }
             (_, truth) => Self::new(truth, &Predictions::Numbers(Vec::new())),
         }
+    }
+
+    /// Whether a part of the objects is enough to measure on: at least ten, of more than one class.
+    fn says_something(&self, objects: &[usize]) -> bool {
+        let several = match self {
+            Self::Numbers { .. } => true,
+            Self::Classes { truth, .. } => objects.windows(2).any(|pair| truth[pair[0]] != truth[pair[1]]),
+        };
+        objects.len() >= 10 && several
     }
 
     fn metric(&self) -> &'static str {
@@ -360,7 +375,12 @@ impl Score {
             }
             Self::Classes { truth, predicted, names } => {
                 let counts = metrics::confusion(&truth, &predicted, names.len());
-                into.details.confusions.push(Confusion { name: name.into(), from: from.into(), classes: names, counts });
+                into.details.confusions.push(Confusion {
+                    name: name.into(),
+                    from: from.into(),
+                    classes: names,
+                    counts,
+                });
             }
         }
     }

@@ -64,7 +64,7 @@ pub fn median_rank(ranks: &[usize]) -> f64 {
     sorted.sort_unstable();
     let middle = sorted.len() / 2;
     match (sorted.get(middle), middle.checked_sub(1).and_then(|below| sorted.get(below))) {
-        (Some(above), Some(below)) if sorted.len() % 2 == 0 => (*above + *below) as f64 / 2.0,
+        (Some(above), Some(below)) if sorted.len().is_multiple_of(2) => (*above + *below) as f64 / 2.0,
         (Some(rank), _) => *rank as f64,
         (None, _) => f64::NAN,
     }

@@ -14,6 +14,7 @@ use crate::{
 use candle_core::{Device, Tensor};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// One modality with its tokenizer.
 struct Part {
@@ -213,11 +214,10 @@ impl Model {
         let tokens = self.token_set(batch, &[])?;
         let mut views: BTreeMap<View, Features> = BTreeMap::new();
         for NamedHead { name, weight, head } in &self.heads {
-            let view = head.view();
-            if !views.contains_key(&view) {
-                views.insert(view, self.trunk.forward(&tokens, view, context)?);
-            }
-            let Some(features) = views.get(&view) else { continue };
+            let features = match views.entry(head.view()) {
+                Entry::Occupied(made) => made.into_mut(),
+                Entry::Vacant(place) => place.insert(self.trunk.forward(&tokens, head.view(), context)?),
+            };
             let out = head.forward(features, batch, context)?;
             if let Some(loss) = &out.loss {
                 let loss = (loss * *weight)?;

@@ -107,6 +107,10 @@ impl Part {
 
 impl NamedHead {
     fn plan(&self) -> HeadPlan {
-        HeadPlan { name: self.name.clone(), weight: self.weight, view: format!("{:?}", self.head.view()).to_lowercase() }
+        HeadPlan {
+            name: self.name.clone(),
+            weight: self.weight,
+            view: format!("{:?}", self.head.view()).to_lowercase(),
+        }
     }
 }

@@ -6,6 +6,8 @@
 //! Polynomials replace the mathematical library's functions, which don't vectorise and take 20
 //! times as long.
 
+#![expect(clippy::excessive_precision, reason = "coefficients as they were published")]
+
 /// What the processor at hand offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {

@@ -161,9 +161,8 @@ pub fn read_state(folder: &Path) -> Result<State> {
     let bytes = read_file(&path)?;
     let state: State = serde_json::from_slice(&bytes).map_err(|e| unreadable(&path, &e))?;
     if state.version != VERSION {
-        let reason =
-            format!("layout {} was written by Panchroma {}, this one reads {VERSION}", state.version, state.written_by);
-        return Err(unreadable(&path, &reason));
+        let State { version, written_by, .. } = state;
+        return Err(CheckpointError::OtherLayout { path, written_by, version, expected: VERSION }.into());
     }
     Ok(state)
 }

@@ -115,7 +115,11 @@ impl TrainConfig {
             if value.is_finite() && value > 0.0 { Ok(()) } else { Err(section.reject(key, "must be above 0")) }
         };
         let share = |key: &str, value: f64| -> Result<()> {
-            if (0.0..1.0).contains(&value) { Ok(()) } else { Err(section.reject(key, "must be at least 0 and below 1")) }
+            if (0.0..1.0).contains(&value) {
+                Ok(())
+            } else {
+                Err(section.reject(key, "must be at least 0 and below 1"))
+            }
         };
         let not_negative = |key: &str, value: f64| -> Result<()> {
             if value.is_finite() && value >= 0.0 { Ok(()) } else { Err(section.reject(key, "must not be negative")) }

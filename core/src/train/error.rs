@@ -40,6 +40,18 @@ pub enum CheckpointError {
         /// What the reader said.
         reason: String,
     },
+    /// A checkpoint in a form that this version doesn't know.
+    #[error("`{}` was written by Panchroma {written_by} in layout {version}; this one reads layout {expected}", path.display())]
+    OtherLayout {
+        /// The file.
+        path: PathBuf,
+        /// Version of Panchroma that wrote it.
+        written_by: String,
+        /// Its layout.
+        version: u32,
+        /// The layout that can be read.
+        expected: u32,
+    },
     /// A tensor that the model has is not in the file.
     #[error("`{}` has no tensor `{name}`", path.display())]
     MissingTensor {
@@ -102,10 +114,17 @@ impl CheckpointError {
             Self::NothingToResume { .. } => {
                 "leave out `--resume` to begin one, or name the run's folder by `--set run.output=DIR`".into()
             }
-            Self::NoCheckpoint { .. } => "train again without `--resume`, or lower `train.checkpoint_every`".into(),
-            Self::Unreadable { .. } => {
-                "the file is damaged: remove its checkpoint folder and use `--resume` to go on from the one before".into()
+            Self::NoCheckpoint { path } => {
+                format!("let it go on: `panchroma train {} --resume`", path.join("config.toml").display())
             }
+            Self::Unreadable { path, .. } => match path.parent() {
+                Some(folder) if folder.parent().is_some_and(|p| p.ends_with("checkpoints")) => format!(
+                    "the file is damaged: remove `{}` and use `--resume` to go on from the checkpoint before",
+                    folder.display()
+                ),
+                _ => "the file is damaged: write it again by `panchroma train RUN/config.toml --resume`".into(),
+            },
+            Self::OtherLayout { written_by, .. } => format!("use Panchroma {written_by} for this run"),
             Self::MissingTensor { .. } | Self::ExtraTensor { .. } | Self::TensorShape { .. } => {
                 "the checkpoint belongs to another model: use the `config.toml` of its own run".into()
             }

@@ -59,7 +59,7 @@ impl EncoderConfig {
                 return Err(section.reject(key, format!("must be between 1 and {most}")));
             }
         }
-        if config.width % config.heads != 0 {
+        if !config.width.is_multiple_of(config.heads) {
             let nearest = config.width.div_ceil(config.heads) * config.heads;
             let reason = format!(
                 "width {} is not a multiple of heads {}; the next one is {nearest}",

@@ -65,8 +65,7 @@ impl Fused {
         if embedded.is_empty() {
             return Err(empty());
         }
-        let (encoded, pooled) =
-            self.encoder.forward(&Tensor::cat(&embedded, 1)?, &Tensor::cat(&valid, 1)?, context)?;
+        let (encoded, pooled) = self.encoder.forward(&Tensor::cat(&embedded, 1)?, &Tensor::cat(&valid, 1)?, context)?;
         let joint = Pooled { vectors: pooled, present }.masked()?;
         let mut modality = BTreeMap::new();
         let mut segments = Vec::new();

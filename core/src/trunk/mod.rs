@@ -7,9 +7,9 @@ mod block;
 mod encoder;
 mod fused;
 mod pool;
-mod towers;
 #[cfg(test)]
 mod tests;
+mod towers;
 
 pub use attention::Attention;
 pub use block::{Block, Norm};

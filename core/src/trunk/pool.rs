@@ -43,9 +43,7 @@ impl Pool {
     pub fn new(kind: PoolKind, width: usize, heads: usize, parameters: &Parameters) -> Result<Self> {
         let how = match kind {
             PoolKind::Attentive => How::Attentive(Box::new(Query::new(width, heads, parameters)?)),
-            PoolKind::Class => {
-                How::Class(parameters.get("class", &[width], Init::Normal { std: 0.02 }, Decay::No)?)
-            }
+            PoolKind::Class => How::Class(parameters.get("class", &[width], Init::Normal { std: 0.02 }, Decay::No)?),
             PoolKind::Mean => How::Mean,
         };
         Ok(Self { how, norm: Norm::new(width, &parameters.pp("norm"))? })

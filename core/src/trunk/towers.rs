@@ -70,5 +70,9 @@ pub(super) fn unknown<T>(modality: &str, known: &BTreeMap<String, T>) -> Error {
 }
 
 pub(super) fn empty() -> Error {
-    Error::Shape { part: "trunk".into(), expected: "an object with a modality".into(), found: "none in the batch".into() }
+    Error::Shape {
+        part: "trunk".into(),
+        expected: "an object with a modality".into(),
+        found: "none in the batch".into(),
+    }
 }

@@ -118,8 +118,8 @@ impl Patches {
 
 /// `10` does not divide 63, but 9 and 21 do.
 fn indivisible(patch: usize, side: usize) -> String {
-    let below = (1..patch.min(side + 1)).rev().find(|d| side % d == 0);
-    let above = (patch + 1..=side).find(|d| side % d == 0);
+    let below = (1..patch.min(side + 1)).rev().find(|d| side.is_multiple_of(*d));
+    let above = (patch + 1..=side).find(|d| side.is_multiple_of(*d));
     let nearest: Vec<String> = [below, above].into_iter().flatten().map(|d| format!("`{d}`")).collect();
     format!("`patch = {patch}` does not divide `size = {side}`; the nearest that do: {}", nearest.join(" and "))
 }
@@ -163,13 +163,13 @@ impl Tokenizer for Patches {
         let mut token_valid = vec![0u8; batch * count];
         let mut coordinates = Vec::with_capacity(batch * count * axes);
         let middle = |corner: usize, side: usize| corner as f32 + 0.5 * self.patch as f32 - 0.5 * side as f32;
-        for at in 0..batch * count {
+        for (at, token) in token_valid.iter_mut().enumerate() {
             let (b, t) = (at / count, at % count);
             for pixel in self.pixels(t).map(|pixel| b * image + pixel) {
                 let measured = valid[pixel] == 1 && arrays.present[b];
                 values.push(if measured { flux[pixel] } else { 0.0 });
                 weights.push(f32::from(u8::from(measured)));
-                token_valid[at] |= u8::from(measured);
+                *token |= u8::from(measured);
             }
             let (channel, y, x) = self.corner(t);
             coordinates.extend([middle(x, self.width), middle(y, self.height)]);

@@ -160,7 +160,7 @@ fn bad_rows_are_named() {
     let error = |image: Value| {
         let list = json!([{ "object_id": "a1", "image": image }]);
         let result = prepare(build_modality(SMALL).as_ref(), &Objects::new(&list, fields()), Mode::Evaluate, 0);
-        result.err().expect("refused").to_string()
+        result.expect_err("refused").to_string()
     };
     assert_eq!(
         error(json!({ "band": ["g"], "flux": [[[1.0, 2.0], [3.0]]] })),

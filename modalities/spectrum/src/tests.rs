@@ -48,7 +48,7 @@ fn prepare(modality: &dyn Modality, objects: &Objects, mode: Mode) -> panchroma_
     modality.prepare(&objects.rows(), &PrepareContext { mode, seed: 1, epoch: 0, modality: "test" })
 }
 
-fn flux<'a>(arrays: &'a Arrays, object: usize, channel: usize) -> &'a [f32] {
+fn flux(arrays: &Arrays, object: usize, channel: usize) -> &[f32] {
     let (shape, values) = arrays.f32("flux").expect("flux");
     &values[(object * shape[1] + channel) * shape[2]..][..shape[2]]
 }
@@ -192,7 +192,7 @@ fn bad_rows_are_named() {
         change(&mut one);
         let list = json!([{ "object_id": "sn1", "spectrum": one }]);
         let result = prepare(build_modality(SMALL).as_ref(), &Objects::new(&list, fields()), Mode::Evaluate);
-        result.err().expect("refused").to_string()
+        result.expect_err("refused").to_string()
     };
     assert_eq!(
         error(&|s| s["lambda"][3] = json!(3905.0)),
@@ -217,7 +217,7 @@ fn bad_config_is_refused_at_the_key() {
         ("channels", "wavelength_min = 4000\nwavelength_max = 5000\nsamples = 10\nchannels = []"),
     ] {
         let section = Section::from_toml("modality.test", &format!("kind = \"spectrum\"\n{line}\n")).expect("TOML");
-        let error = crate::SpectrumConfig::read(&section).err().expect("refused");
+        let error = crate::SpectrumConfig::read(&section).expect_err("refused");
         let place = error.place().expect("a place").clone();
         assert_eq!(place.line(), section.place_of(key).line(), "{key}: {error}");
     }

@@ -102,6 +102,7 @@ impl Sample {
 
 /// Inverse of the standard normal distribution function for `0 < p < 1`, relative error below
 /// 1.2e-9. Source: the rational approximation of P. J. Acklam (2003).
+#[expect(clippy::excessive_precision, reason = "coefficients as they were published")]
 fn normal_quantile(p: f64) -> f64 {
     const A: [f64; 6] = [
         -3.969683028665376e+01,

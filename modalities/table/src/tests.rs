@@ -1,3 +1,5 @@
+//! The table through the conformance suite, wrong input, and real columns.
+
 use arrow_schema::{DataType, Field};
 use panchroma_core::data::{Catalogue, DataConfig};
 use panchroma_core::{Arrays, Error, Modality, ModalityContext, Mode, PrepareContext, Registry, Rows, Section};

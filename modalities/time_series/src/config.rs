@@ -138,7 +138,7 @@ impl TimeSeriesConfig {
             return Err(section.reject("drop_fraction", reason));
         }
         if let Some([from, to]) = config.window_days
-            && !(from < to)
+            && (from >= to || from.is_nan() || to.is_nan())
         {
             let reason = format!("`window_days` must rise from its first to its second number, got [{from}, {to}]");
             return Err(section.reject("window_days", reason));

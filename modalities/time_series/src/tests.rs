@@ -1,3 +1,5 @@
+//! Time series through the conformance suite, wrong input, and real light curves.
+
 use crate::{FEATURES, TimeSeriesConfig};
 use arrow_schema::{DataType, Field};
 use panchroma_core::data::{Catalogue, DataConfig};

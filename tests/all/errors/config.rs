@@ -12,10 +12,12 @@ const REST: &str = "\n[run]\nname = \"x\"\n[data]\npath = \"data/supernovae\"\n[
 
 #[test]
 fn a_missing_file_offers_the_one_beside_it() {
-    assert_snapshot!(fails(2, &["check", "configs/quickstrat.toml"], &[]), @"
-    error: can't read the config `configs/quickstrat.toml`
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("galaxies.toml"), "").expect("written");
+    assert_snapshot!(refused(2, &folder.path().join("galxies.toml"), &[], &[(folder.path(), "FOLDER")]), @"
+    error: can't read the config `FOLDER/galxies.toml`
     caused by: No such file or directory (os error 2)
-    hint: did you mean `configs/quickstart.toml`?
+    hint: did you mean `FOLDER/galaxies.toml`?
     ");
     assert_snapshot!(fails(2, &["check", "nowhere/x.toml"], &[]), @"
     error: can't read the config `nowhere/x.toml`

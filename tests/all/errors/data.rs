@@ -346,7 +346,7 @@ fn values_that_are_not_finite_are_masked() {
         1 => Some(vec![Some(f32::NAN); 20]),
         2 => Some((0..20).map(|k| if k % 2 == 0 { None } else { Some(1.0 + k as f32) }).collect()),
         3 => Some((0..20).map(|k| Some(if k == 7 { f32::INFINITY } else { 1.0 + k as f32 })).collect()),
-        _ => Some(flux(i, if i % 2 == 0 { 20 } else { 0 })),
+        _ => Some(flux(i, if i.is_multiple_of(2) { 20 } else { 0 })),
     };
     catalogue.spectrum((0..OBJECTS).map(spectrum).collect());
     catalogue.trains();

@@ -33,7 +33,7 @@ fn a_part_of_a_row_group_is_decoded_as_in_the_whole() {
     write(&path, &objects(0, 20), 20);
     let file = super::parquet::ParquetFile::open(&path).unwrap();
     let flux = super::parquet::Canonical { path: "lightcurve.flux".into(), leaf: DataType::Float32, depth: 1 };
-    let decode = |start, rows| file.decode(super::parquet::Run { group: 0, start, rows }, &[flux.clone()]);
+    let decode = |start, rows| file.decode(super::parquet::Run { group: 0, start, rows }, std::slice::from_ref(&flux));
     let whole = decode(0, 20).unwrap();
     for (start, rows) in [(0, 7), (3, 1), (7, 13)] {
         assert_eq!(decode(start, rows).unwrap(), whole.slice(start, rows), "{start}, {rows}");
@@ -263,7 +263,7 @@ fn neighbours_on_the_sky_share_a_split() {
 
     write(&folder.path().join("d.parquet"), &batch(vec![("object_id", strings(["z"]))]), 10);
     let error = data_error(Catalogue::open(&config, &[]));
-    assert!(error.to_string().ends_with("d.parquet` has no column `_healpix_29`"), "{error}");
+    assert!(error.to_string().ends_with("d.parquet` has no column `_healpix_29`, which [data] reads"), "{error}");
     let null: ArrayRef = Arc::new(Int64Array::from(vec![None::<i64>]));
     write(&folder.path().join("d.parquet"), &batch(vec![("object_id", strings(["z"])), ("_healpix_29", null)]), 10);
     let error = data_error(Catalogue::open(&config, &[]));
@@ -303,8 +303,8 @@ fn the_table_data_has_defaults_and_ranges() {
     let config = read("path = 'x'\nsplit_by = 'healpix'\nsplit = { train = 0.7, test = 0.3 }").unwrap();
     assert_eq!((config.split_by, config.split.validation), (SplitBy::Healpix, 0.0));
     for (text, message) in [
-        ("split = { train = 0.7 }", "the fractions must sum to 1, sum to 0.7"),
-        ("split = { train = 1.5, test = -0.5 }", "`train` must be between 0 and 1, is 1.5"),
+        ("split = { train = 0.7 }", "the fractions must sum to 1, they sum to 0.7"),
+        ("split = { train = 1.5, test = -0.5 }", "invalid `data.split.train`: must be between 0 and 1, is 1.5"),
         ("threads = 0", "must be between 1 and 256, is 0"),
         ("healpix_order = 30", "must be between 0 and 29, is 30"),
         ("shuffle_window = 0", "must be at least 1, is 0"),

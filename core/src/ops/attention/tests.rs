@@ -1,3 +1,5 @@
+//! Attention against a naive loop, finite differences, and itself on other strides and threads.
+
 use super::{attention, cross_attention, self_attention};
 use crate::ops::check::{assert_like_twin, assert_same, assert_same_on_any_threads, filled, numbers, run};
 use candle_core::{D, DType, Device, Result, Tensor};

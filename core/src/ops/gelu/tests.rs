@@ -1,3 +1,5 @@
+//! GELU against its definition and finite differences.
+
 use super::gelu;
 use crate::ops::check::{assert_like_twin, assert_same, assert_same_on_any_threads, filled, numbers};
 use candle_core::{DType, Device, Result, Tensor};

@@ -1,3 +1,5 @@
+//! Layer norm against a naive loop and finite differences.
+
 use super::layer_norm;
 use crate::ops::check::{assert_like_twin, assert_same, assert_same_on_any_threads, filled, numbers};
 use candle_core::{D, DType, Device, Result, Tensor};

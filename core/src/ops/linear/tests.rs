@@ -1,3 +1,5 @@
+//! The linear map against a naive loop and finite differences.
+
 use super::linear;
 use crate::ops::check::{assert_like_twin, assert_same, assert_same_on_any_threads, filled};
 use candle_core::{DType, Result, Tensor};

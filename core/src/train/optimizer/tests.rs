@@ -1,3 +1,5 @@
+//! AdamW against a naive loop, and its state saved and restored.
+
 use super::*;
 use candle_core::{Device, Var};
 

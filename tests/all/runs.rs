@@ -1,1 +1,0 @@
-//! Resume, determinism, interruption, full disks, damaged checkpoints.
