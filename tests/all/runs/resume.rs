@@ -11,7 +11,7 @@ fn assert_parts_equal_whole(set: &[&str], stops: &[&str]) {
     for (number, stop) in stops.iter().enumerate() {
         let resume: &[&str] = if number == 0 { &[] } else { &["--resume"] };
         place.train("parts", &[&set, resume, &["--max-steps", stop]].concat());
-        assert_eq!(checkpoint(&place.run("parts")).file_name().unwrap(), format!("step-{stop:0>6}").as_str());
+        assert_eq!(checkpoint(&place.run("parts")).file_name().expect("a name"), format!("step-{stop:0>6}").as_str());
     }
     place.train("parts", &[&set, ["--resume"].as_slice()].concat());
     assert_same(&place.run("whole"), &place.run("parts"));
