@@ -1,8 +1,8 @@
 //! Tensor operations with a backward pass of their own, one folder each.
 //!
 //! candle's elementwise operations run on one thread and its fused layer norm and softmax have no
-//! gradient, so the operations that take the time of a training step are here: [`linear`],
-//! [`layer_norm`], [`gelu`] and [`attention`]. Each is a differentiable function of tensors; make
+//! gradient, so the operations that take the time of a training step are here: [`linear()`],
+//! [`layer_norm()`], [`gelu()`] and [`attention()`]. Each is a differentiable function of tensors; make
 //! anything else out of candle's own operations.
 //!
 //! A folder holds `mod.rs` (formula, shapes, checks, dispatch), `cpu.rs` (slices in, slices out,

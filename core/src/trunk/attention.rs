@@ -4,7 +4,7 @@ use crate::ops;
 use crate::{Decay, Init, Parameters, Result};
 use candle_core::Tensor;
 
-/// Projections around [`ops::attention`].
+/// Projections around [`ops::self_attention`].
 ///
 /// Queries, keys and values have no bias: one on the keys changes nothing (softmax does not see a
 /// constant), so its gradient is zero but for rounding.
