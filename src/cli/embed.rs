@@ -3,11 +3,12 @@
 use super::progress::Progress;
 use super::{DeviceArgs, JsonArgs, print, print_json};
 use clap::{Args, ValueEnum};
-use panchroma_core::data::{Catalogue, Split};
+use panchroma_core::data::{Catalogue, Column, Split};
 use panchroma_core::evaluate::Embeddings;
 use panchroma_core::train::{Event, Observer, load_run};
-use panchroma_core::{Registry, Result};
+use panchroma_core::{Error, Registry, Result};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use std::sync::Arc;
 #[derive(Args)]
 #[command(after_help = "The file has the column `object_id` and one column of lists per vector:
 `trunk.MODALITY`, `shared.MODALITY` (unit vectors that can be compared across modalities) and
-`joint`. An object without a modality has null there.
+`joint`. An object without a modality has null there; a catalogue may lack whole modalities.
 
 Example: panchroma embed runs/quickstart --out embeddings.parquet --split test")]
 pub(super) struct EmbedArgs {
@@ -54,12 +55,19 @@ impl EmbedArgs {
 }
 
 pub(super) fn run(args: &EmbedArgs) -> Result<()> {
+    let folder = args.out.parent().filter(|p| !p.as_os_str().is_empty());
+    if let Some(folder) = folder {
+        // Known before anything is embedded.
+        std::fs::metadata(folder).map_err(Error::io("write to", folder))?;
+    }
     let registry = Registry::linked()?;
     let (mut experiment, model, _) = load_run(&args.run, &args.set, &registry, &args.device.device())?;
     if let Some(path) = &args.data {
         experiment.data.path.clone_from(path);
     }
-    let catalogue = Catalogue::open(&experiment.data, &model.columns(&[]))?;
+    // A catalogue may lack whole modalities; the last line says how many objects had which.
+    let columns: Vec<Column> = model.columns(&[]).into_iter().map(Column::optional).collect();
+    let catalogue = Catalogue::open(&experiment.data, &columns)?;
     let rows = match args.split {
         Which::All => (0..u32::try_from(catalogue.len()).unwrap_or(u32::MAX)).collect(),
         Which::Train => catalogue.split(Split::Train)?,
@@ -74,8 +82,14 @@ pub(super) fn run(args: &EmbedArgs) -> Result<()> {
     })?;
     progress.finish();
     embeddings.write_parquet(&args.out)?;
+    let with: BTreeMap<&str, usize> = embeddings
+        .trunk
+        .iter()
+        .map(|(name, table)| (name.as_str(), table.present.iter().filter(|p| **p).count()))
+        .collect();
     if args.json() {
-        return print_json(&json!({ "objects": total, "file": args.out }));
+        return print_json(&json!({ "objects": total, "with": with, "file": args.out }));
     }
-    print(&format!("{total} objects: {}\n", args.out.display()))
+    let with: Vec<String> = with.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    print(&format!("{total} objects ({}): {}\n", with.join(", "), args.out.display()))
 }

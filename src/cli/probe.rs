@@ -3,7 +3,7 @@
 use super::progress::Progress;
 use super::{DeviceArgs, JsonArgs, print, print_json, tables};
 use clap::Args;
-use panchroma_core::data::Catalogue;
+use panchroma_core::data::{Catalogue, Split};
 use panchroma_core::evaluate::{EvaluateContext, evaluate};
 use panchroma_core::train::{Event, Observer, load_run};
 use panchroma_core::{Model, Registry, Result};
@@ -43,7 +43,8 @@ pub(super) fn run(args: &ProbeArgs) -> Result<()> {
     let mut progress = Progress::new(args.json());
     let evaluation = evaluate(EvaluateContext {
         model: &model,
-        untrained: &untrained,
+        untrained: Some(&untrained),
+        held_out: Split::Test,
         catalogue: &catalogue,
         config: &experiment.evaluate,
         probes: &experiment.probes,

@@ -88,10 +88,10 @@ impl Observer for Progress {
                     .filter(|(name, _)| name.starts_with("evaluation.top10"))
                     .filter_map(|(_, v)| v.as_f64())
                     .collect();
-                self.held_out = match values.get("evaluation.loss").and_then(Value::as_f64) {
-                    Some(loss) => format!("  held-out loss {loss:.3}"),
-                    None => String::new(),
-                };
+                // Probes in between come as an event of their own, for the log.
+                if let Some(loss) = values.get("evaluation.loss").and_then(Value::as_f64) {
+                    self.held_out = format!("  held-out loss {loss:.3}");
+                }
                 if !top10.is_empty() {
                     let mean = 100.0 * top10.iter().sum::<f64>() / top10.len() as f64;
                     self.held_out += &format!("  top 10 {mean:.0} %");

@@ -1,6 +1,6 @@
 //! Every file in `configs/` is checked, trains two steps and can be used afterwards.
 
-use crate::support::{ROOT, succeeds};
+use crate::support::{ROOT, fails, succeeds};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
 use std::fs;
@@ -73,6 +73,15 @@ fn every_config_is_checked_trains_and_leaves_a_run_that_works() {
                 assert!(!measured.is_empty(), "{config}: no {part}");
                 assert_eq!(again[part], results[part], "{config}: `probe` measures otherwise than `train`");
             }
+            // A catalogue that has light curves and nothing else of what the model knows.
+            let out = out.display().to_string();
+            let said = json(&succeeds(&["embed", &run_name, "--out", &out, "--data", "data/ztf_alerts", "--json"]));
+            assert_eq!(said["objects"], 309);
+            assert_eq!(said["with"], serde_json::json!({ "lightcurve": 309 }));
+            let nowhere = folder.path().join("nowhere");
+            let out = nowhere.join("embeddings.parquet").display().to_string();
+            let text = fails(1, &["embed", &run_name, "--out", &out], &[(&nowhere, "NOWHERE")]);
+            assert!(text.starts_with("error: can't write to `NOWHERE`\ncaused by: "), "{text}");
         }
     }
 }

@@ -76,8 +76,10 @@ impl EvaluateConfig {
 pub struct EvaluateContext<'a> {
     /// The trained model.
     pub model: &'a Model,
-    /// The same config with the parameters that it began with.
-    pub untrained: &'a Model,
+    /// The same config with the parameters that it began with; without it, probes are not compared.
+    pub untrained: Option<&'a Model>,
+    /// The split that nothing was learned from.
+    pub held_out: Split,
     /// The data.
     pub catalogue: &'a Catalogue,
     /// How to measure.
@@ -95,10 +97,11 @@ pub struct EvaluateContext<'a> {
 /// # Errors
 /// If the data can't be read, or a split is empty.
 pub fn evaluate(context: EvaluateContext<'_>) -> Result<Evaluation> {
-    let EvaluateContext { model, untrained, catalogue, config, probes, seed, progress } = context;
-    let held_out = catalogue.split(Split::Test)?;
+    let EvaluateContext { model, untrained, held_out, catalogue, config, probes, seed, progress } = context;
+    let held_out = catalogue.split(held_out)?;
     let train = if probes.is_empty() { None } else { Some(catalogue.split(Split::Train)?) };
-    let total = 2 * (held_out.len() + train.as_ref().map_or(0, |t| t.len()));
+    let models = 1 + usize::from(untrained.is_some());
+    let total = models * (held_out.len() + train.as_ref().map_or(0, |t| t.len()));
     let mut before = 0;
     let mut embed = |model: &Model, rows: &[u32]| -> Result<Embeddings> {
         let embeddings =
@@ -118,14 +121,16 @@ pub fn evaluate(context: EvaluateContext<'_>) -> Result<Evaluation> {
     };
     if let Some(train) = train {
         let train_embeddings = embed(model, &train)?;
-        let first = (embed(untrained, &train)?, embed(untrained, &held_out)?);
+        let untrained = match untrained {
+            Some(model) => Some((embed(model, &train)?, embed(model, &held_out)?)),
+            None => None,
+        };
         let targets = (catalogue.read(&train)?, catalogue.read(&held_out)?);
         for probe in probes {
             let measure = probe_task::Measure {
                 train: &train_embeddings,
                 held: &held,
-                untrained_train: &first.0,
-                untrained_held: &first.1,
+                untrained: untrained.as_ref(),
                 train_rows: &targets.0,
                 held_rows: &targets.1,
                 groups: groups.as_deref(),

@@ -75,8 +75,8 @@ const JOINT: &str = "joint";
 pub(super) struct Measure<'a> {
     pub(super) train: &'a Embeddings,
     pub(super) held: &'a Embeddings,
-    pub(super) untrained_train: &'a Embeddings,
-    pub(super) untrained_held: &'a Embeddings,
+    /// Of the training and the held-out split.
+    pub(super) untrained: Option<&'a (Embeddings, Embeddings)>,
     pub(super) train_rows: &'a Rows,
     pub(super) held_rows: &'a Rows,
     pub(super) groups: Option<&'a [Option<String>]>,
@@ -191,7 +191,10 @@ impl ProbeTask {
                 Ok(Some((fitted.predict(&held.gather(&held_index))?, fitted.chosen())))
             };
             let Some((predicted, chosen)) = run(Some(train), Some(held))? else { continue };
-            let untrained = run(self.table(with.untrained_train, from), self.table(with.untrained_held, from))?;
+            let untrained = match with.untrained {
+                Some((train, held)) => run(self.table(train, from), self.table(held, from))?,
+                None => None,
+            };
             let constant = Score::constant(&target, &truth);
             let score = Score::new(&truth, &predicted);
             let untrained = untrained.map(|(p, _)| Score::new(&truth, &p));

@@ -54,6 +54,10 @@ pub struct TrainConfig {
     /// Steps between evaluations of the loss and of retrieval; 0 for none before the end.
     #[serde(default = "default_evaluate_every")]
     pub evaluate_every: u64,
+    /// Steps between measurements of all probes, which embed the whole training split each time; 0
+    /// for none before the end.
+    #[serde(default)]
+    pub probe_every: u64,
     /// Parameters with a rate or decay of their own, by the beginning of their names.
     #[serde(default)]
     pub group: Vec<GroupConfig>,

@@ -102,7 +102,7 @@ impl RunFolder {
 
     /// A resumed run may be longer, save more often or read elsewhere; the rest must be the same.
     fn same_config(&self, experiment: &Experiment) -> Result<()> {
-        const FREE: [&str; 10] = [
+        const FREE: [&str; 11] = [
             "run.output",
             "run.name",
             "data.path",
@@ -110,6 +110,7 @@ impl RunFolder {
             "train.checkpoint_every",
             "train.keep_checkpoints",
             "train.evaluate_every",
+            "train.probe_every",
             "data.threads",
             "data.prefetch",
             "data.cache_mib",

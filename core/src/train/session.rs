@@ -4,7 +4,7 @@ use super::checkpoint::{self, State};
 use super::ema::Ema;
 use super::{AdamW, Event, Observer, RunFolder, RunLog, TrainError, TrainOptions};
 use crate::data::{Catalogue, Loader, LoaderPlan, Position, Split};
-use crate::evaluate::{Embeddings, EvaluateContext, Evaluation, evaluate, retrieval_share};
+use crate::evaluate::{Embeddings, EvaluateConfig, EvaluateContext, Evaluation, evaluate, retrieval_share};
 use crate::{Batch, Error, Experiment, Forward, Mode, Model, Parameter, Registry, Result, Rows};
 use candle_core::Tensor;
 use serde_json::{Map, Value};
@@ -127,6 +127,9 @@ impl Session<'_> {
                     checkpoint::write_atomically(&best, format!("step-{:06}", self.step).as_bytes())?;
                 }
             }
+            if every(config.probe_every) {
+                self.probe_in_between(observer)?;
+            }
             if every(config.checkpoint_every) {
                 self.write_checkpoint(observer)?;
             }
@@ -207,10 +210,7 @@ impl Session<'_> {
     /// Loss and retrieval on the validation split, or on the test split where there is none; true
     /// if a validation loss is the lowest so far.
     fn evaluate_in_between(&mut self, observer: &mut dyn Observer) -> Result<bool> {
-        let (split, selects) = match self.feed.catalogue.split(Split::Validation) {
-            Ok(_) => (Split::Validation, true),
-            Err(_) => (Split::Test, false),
-        };
+        let split = self.held_out();
         // Without any held-out object there is nothing to evaluate.
         let Ok(rows) = self.feed.catalogue.split(split) else { return Ok(false) };
         self.swap()?;
@@ -236,11 +236,47 @@ impl Session<'_> {
         }
         self.log.write(self.step, &values)?;
         observer.on(Event::Evaluated { step: self.step, values: &values });
-        let better = selects && loss.is_finite() && self.best.is_none_or(|best| loss < best);
+        let better = split == Split::Validation && loss.is_finite() && self.best.is_none_or(|best| loss < best);
         if better {
             self.best = Some(loss);
         }
         Ok(better)
+    }
+
+    /// The validation split, or the test split where there is none.
+    fn held_out(&self) -> Split {
+        match self.feed.catalogue.split(Split::Validation) {
+            Ok(_) => Split::Validation,
+            Err(_) => Split::Test,
+        }
+    }
+
+    /// What the probes say of the model so far, on the same objects as the evaluation in between.
+    fn probe_in_between(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let held_out = self.held_out();
+        if self.feed.catalogue.split(held_out).is_err() {
+            return Ok(());
+        }
+        self.swap()?;
+        let experiment = self.feed.experiment;
+        // No groups and hardly any resamples: the log holds values alone.
+        let config = EvaluateConfig { resamples: 10, batch: experiment.evaluate.batch, ..EvaluateConfig::default() };
+        let evaluation = evaluate(EvaluateContext {
+            model: &self.feed.model,
+            untrained: None,
+            held_out,
+            catalogue: &self.feed.catalogue,
+            config: &config,
+            probes: &experiment.probes,
+            seed: experiment.run.seed,
+            progress: &mut |_, _| {},
+        })?;
+        self.swap()?;
+        let probes = evaluation.results.probes.into_iter();
+        let values = probes.map(|p| (format!("probe.{}.{}", p.name, p.from), p.trained.value.into())).collect();
+        self.log.write(self.step, &values)?;
+        observer.on(Event::Evaluated { step: self.step, values: &values });
+        Ok(())
     }
 
     fn swap(&mut self) -> Result<()> {
@@ -290,7 +326,8 @@ impl Session<'_> {
         untrained.restore(&self.feed.model.fitted())?;
         let evaluation = evaluate(EvaluateContext {
             model: &self.feed.model,
-            untrained: &untrained,
+            untrained: Some(&untrained),
+            held_out: Split::Test,
             catalogue: &self.feed.catalogue,
             config: &self.feed.experiment.evaluate,
             probes: &self.feed.experiment.probes,

@@ -1,6 +1,6 @@
 //! That training learns something, and what it says when it can't.
 
-use super::{Place, checkpoint, files, losses};
+use super::{Place, checkpoint, files, log, losses};
 use crate::support::{small, succeeds};
 use insta::assert_snapshot;
 use serde_json::Value;
@@ -17,6 +17,23 @@ fn top10(run: &Path, from: &str, to: &str) -> (f64, f64) {
         .find(|r| r["from"] == from && r["to"] == to && r["group"].is_null());
     let found = found.expect("the direction");
     (found["top10"]["value"].as_f64().expect("a number"), found["chance10"].as_f64().expect("a number"))
+}
+
+#[test]
+fn probes_in_between_are_logged_and_change_no_bit() {
+    let place = Place::new();
+    let mut text = fs::read_to_string(&place.config).expect("a config");
+    text += "[probe.redshift]\nkind = \"ridge\"\ntarget = \"redshift\"\ntransform = \"log10\"\n";
+    fs::write(&place.config, text).expect("written");
+    place.train("without", &["--set", "train.ema=0.9"]);
+    place.train("with", &["--set", "train.ema=0.9", "--set", "train.probe_every=2"]);
+    let measured: Vec<u64> = log(&place.run("with"))
+        .iter()
+        .filter(|line| line.get("probe.redshift.lightcurve").is_some_and(Value::is_f64))
+        .filter_map(|line| line.get("step")?.as_u64())
+        .collect();
+    assert_eq!(measured, [2, 4], "the last step is measured by the evaluation at the end");
+    assert!(files(&checkpoint(&place.run("with"))) == files(&checkpoint(&place.run("without"))));
 }
 
 #[test]
