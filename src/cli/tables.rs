@@ -104,5 +104,8 @@ pub(super) fn print(results: &Results, with_groups: bool) -> String {
         }
         text += &format!("\n{}\n{table}\n{}\n", shown.title, shown.note);
     }
+    for note in &results.notes {
+        text += &format!("\nnote: {note}\n");
+    }
     text
 }

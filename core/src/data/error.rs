@@ -134,23 +134,6 @@ pub enum DataError {
         /// The modality that reads it.
         modality: Option<String>,
     },
-    /// A probe has nothing to learn from, or to be judged by.
-    #[error(
-        "[probe.{probe}] can't be measured from `{from}`: {train} objects of the train split and {held_out} of the test \
-         split have it and a usable `{target}`"
-    )]
-    TooFewToProbe {
-        /// The probe.
-        probe: String,
-        /// The column that it predicts.
-        target: String,
-        /// The modality that it predicts from.
-        from: String,
-        /// Objects to learn from.
-        train: usize,
-        /// Objects to judge by.
-        held_out: usize,
-    },
     /// A value that can't be used.
     #[error("object `{object}`, column `{column}`: {reason}")]
     BadValue {
@@ -236,11 +219,6 @@ impl DataError {
             Self::NoPosition { .. } => Some("set `split_by = \"object\"` in [data], or fill the column".into()),
             Self::EmptySplit { .. } => Some("raise its fraction in [data.split]".into()),
             Self::AllMissing { .. } => Some("check the column's name and its values, or leave it out".into()),
-            Self::TooFewToProbe { .. } => Some(
-                "it needs 1 to learn from and 2 to be judged by; the model is saved: change the probe or its `from` and run \
-                 `panchroma probe RUN`"
-                    .into(),
-            ),
             Self::NoRows { .. } => Some("the files have columns but no rows: check what wrote them".into()),
             Self::TooManyRows { .. } => Some("train on a part of the files".into()),
             _ => None,

@@ -116,7 +116,7 @@ pub fn evaluate(context: EvaluateContext<'_>) -> Result<Evaluation> {
     };
     let retrieval = retrieval(&held, groups.as_deref(), config, seed)?;
     let mut evaluation = Evaluation {
-        results: Results { retrieval: retrieval.0, probes: Vec::new() },
+        results: Results { retrieval: retrieval.0, ..Results::default() },
         details: Details { ranks: retrieval.1, ..Details::default() },
     };
     if let Some(train) = train {

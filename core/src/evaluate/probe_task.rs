@@ -2,7 +2,7 @@
 
 use super::results::{Confusion, Evaluation, ProbeResult, Regression};
 use super::{EmbeddingTable, Embeddings, EvaluateConfig};
-use crate::data::{Column, DataError};
+use crate::data::Column;
 use crate::metrics::{self, Interval};
 use crate::{Predictions, Probe, ProbeContext, ProbeTarget, Registry, Result, Rows, Section};
 use schemars::JsonSchema;
@@ -175,14 +175,16 @@ impl ProbeTask {
                 .filter(|i| target.knows(held_targets[*i].as_ref()))
                 .collect();
             if train_index.is_empty() || held_index.len() < 2 {
-                return Err(DataError::TooFewToProbe {
-                    probe: self.name.clone(),
-                    target: self.keys.target.clone(),
-                    from: from.clone(),
-                    train: train_index.len(),
-                    held_out: held_index.len(),
-                }
-                .into());
+                // Not an error: the model is trained, and everything else can be measured.
+                into.results.notes.push(format!(
+                    "[probe.{}] can't be measured from `{from}`: {} objects of the train split and {} of the held-out split \
+                     have it and a usable `{}`; it needs 1 and 2",
+                    self.name,
+                    train_index.len(),
+                    held_index.len(),
+                    self.keys.target
+                ));
+                continue;
             }
             let truth = target.same_classes(&joined(&held_targets, &held_index));
             let run = |train: Option<&EmbeddingTable>, held: Option<&EmbeddingTable>| -> Result<_> {

@@ -13,6 +13,9 @@ pub struct Results {
     pub retrieval: Vec<RetrievalResult>,
     /// Probes, per target, modality and group.
     pub probes: Vec<ProbeResult>,
+    /// What could not be measured, and why.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// How well one modality of an object finds another among held-out objects that have both.
