@@ -73,7 +73,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
         print("no results: `data.split.test` is 0, so there is no object to measure on\n")?;
     }
     print(&tables::print(&outcome.evaluation.results, false))?;
-    if let Some(verdict) = tables::verdict(&outcome.evaluation.results) {
+    if let Some(verdict) = results["verdict"].as_str() {
         print(&format!("\n{verdict}\n"))?;
     }
     print(&format!(

@@ -110,29 +110,33 @@ pub fn evaluate(context: EvaluateContext<'_>) -> Result<Evaluation> {
         Ok(embeddings)
     };
     let held = embed(model, &held_out)?;
-    let groups = match &config.group_by {
-        Some(column) => Some(catalogue.read(&held_out)?.texts(column)?),
-        None => None,
+    // Groups, targets and labels; read once, and not at all where nobody asks.
+    let asked = config.group_by.is_some() || config.label.is_some() || !probes.is_empty();
+    let held_rows = if asked { Some(catalogue.read(&held_out)?) } else { None };
+    let texts = |column: &Option<String>| match (&held_rows, column) {
+        (Some(rows), Some(column)) => rows.texts(column).map(Some),
+        _ => Ok(None),
     };
+    let groups = texts(&config.group_by)?;
     let retrieval = retrieval(&held, groups.as_deref(), config, seed)?;
     let mut evaluation = Evaluation {
         results: Results { retrieval: retrieval.0, ..Results::default() },
         details: Details { ranks: retrieval.1, ..Details::default() },
     };
-    if let Some(train) = train {
+    if let (Some(train), Some(held_rows)) = (train, &held_rows) {
         let train_embeddings = embed(model, &train)?;
         let untrained = match untrained {
             Some(model) => Some((embed(model, &train)?, embed(model, &held_out)?)),
             None => None,
         };
-        let targets = (catalogue.read(&train)?, catalogue.read(&held_out)?);
+        let train_rows = catalogue.read(&train)?;
         for probe in probes {
             let measure = probe_task::Measure {
                 train: &train_embeddings,
                 held: &held,
                 untrained: untrained.as_ref(),
-                train_rows: &targets.0,
-                held_rows: &targets.1,
+                train_rows: &train_rows,
+                held_rows,
                 groups: groups.as_deref(),
                 config,
                 seed,
@@ -140,11 +144,7 @@ pub fn evaluate(context: EvaluateContext<'_>) -> Result<Evaluation> {
             probe.measure(&measure, &mut evaluation)?;
         }
     }
-    let labels = match &config.label {
-        Some(column) => catalogue.read(&held_out)?.texts(column)?,
-        None => vec![None; held_out.len()],
-    };
-    evaluation.details.labels = labels;
+    evaluation.details.labels = texts(&config.label)?.unwrap_or_else(|| vec![None; held_out.len()]);
     evaluation.details.embeddings = Some(held);
     Ok(evaluation)
 }
