@@ -5,7 +5,7 @@
 //! measured. The bias of a projection is the modality's own vector.
 
 use crate::{Decay, Encoding, Init, Parameters, Result, Segment, TokenKind, TokenSpec, TokenValues, Tokens, ops};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 
 /// Embeds the tokens of one modality.
 #[derive(Clone, Debug)]
@@ -23,8 +23,8 @@ enum Values {
 
 #[derive(Clone, Debug)]
 enum CoordinateEmbed {
-    /// `frequencies` `[F]` in radians per unit; `weight` `[D, 2F]`.
-    Fourier { frequencies: Tensor, weight: Tensor },
+    /// `frequencies` `[1, F]` in radians per unit, or per decade if `log`; `weight` `[D, 2F]`.
+    Fourier { frequencies: Tensor, weight: Tensor, log: bool },
     /// `[size, D]`.
     Category { table: Tensor, size: usize },
 }
@@ -50,24 +50,30 @@ impl Embed {
             .iter()
             .map(|coordinate| {
                 let p = parameters.pp(coordinate.name);
+                let fourier = |shortest: f64, longest: f64, frequencies: usize, log: bool| -> Result<CoordinateEmbed> {
+                    let steps = frequencies.saturating_sub(1).max(1) as f64;
+                    let radians: Vec<f32> = (0..frequencies)
+                        .map(|i| {
+                            let period = shortest * (longest / shortest).powf(i as f64 / steps);
+                            (std::f64::consts::TAU / period) as f32
+                        })
+                        .collect();
+                    let fan_in = Init::fan_in(frequencies);
+                    Ok(CoordinateEmbed::Fourier {
+                        frequencies: Tensor::from_vec(radians, (1, frequencies), parameters.device())?,
+                        weight: p.get("weight", &[width, 2 * frequencies], fan_in, Decay::Yes)?,
+                        log,
+                    })
+                };
                 Ok(match coordinate.encoding {
                     Encoding::Fourier { shortest, longest, frequencies } => {
-                        let steps = frequencies.saturating_sub(1).max(1) as f64;
-                        let radians: Vec<f32> = (0..frequencies)
-                            .map(|i| {
-                                let period = shortest * (longest / shortest).powf(i as f64 / steps);
-                                (std::f64::consts::TAU / period) as f32
-                            })
-                            .collect();
-                        CoordinateEmbed::Fourier {
-                            frequencies: Tensor::from_vec(radians, (1, frequencies), parameters.device())?,
-                            weight: p.get(
-                                "weight",
-                                &[width, 2 * frequencies],
-                                Init::fan_in(frequencies),
-                                Decay::Yes,
-                            )?,
-                        }
+                        fourier(shortest, longest, frequencies, false)?
+                    }
+                    Encoding::Log { smallest, largest, frequencies } => {
+                        // Four times the range, so that its two ends don't look alike; down to a tenth of a
+                        // decade, or a tenth of the range if that is narrower.
+                        let range = (largest / smallest).log10().abs().max(1e-3);
+                        fourier(0.1 * range.min(1.0), 4.0 * range, frequencies, true)?
                     }
                     Encoding::Category { size } => CoordinateEmbed::Category {
                         table: p.get("table", &[size, width], Init::Normal { std: 1.0 }, Decay::No)?,
@@ -111,7 +117,7 @@ impl Embed {
             }
         };
         for (i, coordinate) in self.coordinates.iter().enumerate() {
-            let values = own(&tokens.coordinates.narrow(2, i, 1)?)?.contiguous()?;
+            let values = own(&tokens.coordinates.narrow(2, i, 1)?)?;
             x = (x + coordinate.forward(&values)?)?;
         }
         Ok(Some(Segment { modality: self.modality.clone(), rows, embedded: x, valid: own(&tokens.valid)? }))
@@ -122,26 +128,74 @@ impl CoordinateEmbed {
     /// `[N, T, 1]` -> `[N, T, D]`.
     fn forward(&self, values: &Tensor) -> Result<Tensor> {
         let (n, t, _) = values.dims3()?;
-        match self {
-            Self::Fourier { frequencies, weight } => {
-                let angles = values.reshape((n * t, 1))?.matmul(frequencies)?;
-                let waves = Tensor::cat(&[angles.sin()?, angles.cos()?], 1)?;
-                Ok(ops::linear(&waves, weight, None)?.reshape((n, t, ()))?)
-            }
-            Self::Category { table, size } => {
-                let last = size.saturating_sub(1) as f32;
-                let index = values.flatten_all()?.clamp(0f32, last)?.to_dtype(DType::U32)?;
-                Ok(table.index_select(&index, 0)?.reshape((n, t, ()))?)
+        let mut values = values.flatten_all()?.to_vec1::<f32>()?;
+        // 1 where the coordinate is known. A place that is unknown computes with 0, since NaN times 0 is NaN.
+        let mut known = vec![1f32; values.len()];
+        for (value, known) in values.iter_mut().zip(&mut known) {
+            let usable = match self {
+                Self::Fourier { log: false, .. } => value.is_finite(),
+                Self::Fourier { log: true, .. } => value.is_finite() && *value > 0.0,
+                Self::Category { size, .. } => *value >= 0.0 && *value < *size as f32,
+            };
+            if !usable {
+                (*value, *known) = (0.0, 0.0);
+            } else if matches!(self, Self::Fourier { log: true, .. }) {
+                *value = value.log10();
             }
         }
+        let all = known.iter().all(|k| *k == 1.0);
+        let x = match self {
+            Self::Fourier { frequencies, weight, .. } => {
+                let values = Tensor::from_vec(values, (n * t, 1), frequencies.device())?;
+                let angles = values.matmul(frequencies)?;
+                let waves = Tensor::cat(&[angles.sin()?, angles.cos()?], 1)?;
+                ops::linear(&waves, weight, None)?
+            }
+            Self::Category { table, .. } => {
+                let index: Vec<u32> = values.into_iter().map(|v| v as u32).collect();
+                table.index_select(&Tensor::from_vec(index, n * t, table.device())?, 0)?
+            }
+        };
+        let x = if all { x } else { x.broadcast_mul(&Tensor::from_vec(known, (n * t, 1), x.device())?)? };
+        Ok(x.reshape((n, t, ()))?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candle_core::DType;
     use crate::Coordinate;
     use crate::tokens::scatter_rows;
+
+    #[test]
+    fn an_unknown_coordinate_adds_nothing() -> Result<()> {
+        let log = Encoding::Log { smallest: 0.1, largest: 10.0, frequencies: 4 };
+        for (encoding, unknown) in [
+            (Encoding::Fourier { shortest: 1.0, longest: 100.0, frequencies: 4 }, f32::NAN),
+            (log, f32::NAN),
+            (log, -1.0),
+            (Encoding::Category { size: 3 }, 3.0),
+            (Encoding::Category { size: 3 }, f32::NAN),
+        ] {
+            let tokens = |coordinate: f32| -> Result<Vec<f32>> {
+                let p = Parameters::new(1, &Device::Cpu);
+                let spec = TokenSpec { coordinates: vec![Coordinate { name: "c", unit: "", encoding }], ..spec() };
+                let tokens = Tokens {
+                    values: TokenValues::Patches(Tensor::zeros((1, 1, 2), DType::F32, &Device::Cpu)?),
+                    valid: Tensor::ones((1, 1), DType::U8, &Device::Cpu)?,
+                    coordinates: Tensor::new(&[[[coordinate]]], &Device::Cpu)?,
+                    weights: None,
+                    present: vec![true],
+                };
+                let segment = Embed::new("a", &spec, 8, &p)?.forward(&tokens, &Device::Cpu)?.expect("present");
+                Ok(segment.embedded.flatten_all()?.to_vec1()?)
+            };
+            assert_eq!(tokens(unknown)?, [0.0; 8], "{encoding:?} at {unknown}");
+            assert_ne!(tokens(2.0)?, [0.0; 8], "{encoding:?} at 2");
+        }
+        Ok(())
+    }
 
     fn spec() -> TokenSpec {
         let encoding = Encoding::Fourier { shortest: 1.0, longest: 100.0, frequencies: 4 };

@@ -34,7 +34,17 @@ pub enum Encoding {
         /// Number of periods.
         frequencies: usize,
     },
-    /// One learned vector per integer in `0..size`.
+    /// Like `Fourier`, of the decimal logarithm: for quantities whose ratios matter, such as a seeing or
+    /// a pixel scale. Values from `smallest` to `largest` are told apart; 0 and below are unknown.
+    Log {
+        /// Smallest value to expect, above 0.
+        smallest: f64,
+        /// Largest value to expect.
+        largest: f64,
+        /// Number of periods.
+        frequencies: usize,
+    },
+    /// One learned vector per integer in `0..size`; other numbers are unknown.
     Category {
         /// Number of categories.
         size: usize,
@@ -79,7 +89,8 @@ pub struct Tokens {
     pub values: TokenValues,
     /// `[B, T]` u8: 0 for padding and for tokens without one measured value.
     pub valid: Tensor,
-    /// `[B, T, C]` f32, in the units of the [`TokenSpec`].
+    /// `[B, T, C]` f32, in the units of the [`TokenSpec`]. NaN is unknown, and so is a category that is
+    /// out of range: an unknown coordinate adds nothing to its token.
     pub coordinates: Tensor,
     /// `[B, T, P]` f32 inverse variance, where the instrument gives it.
     pub weights: Option<Tensor>,
