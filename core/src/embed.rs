@@ -164,9 +164,9 @@ impl CoordinateEmbed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::DType;
     use crate::Coordinate;
     use crate::tokens::scatter_rows;
+    use candle_core::DType;
 
     #[test]
     fn an_unknown_coordinate_adds_nothing() -> Result<()> {
@@ -180,7 +180,10 @@ mod tests {
         ] {
             let tokens = |coordinate: f32| -> Result<Vec<f32>> {
                 let p = Parameters::new(1, &Device::Cpu);
-                let spec = TokenSpec { coordinates: vec![Coordinate { name: "c", unit: "", encoding }], ..spec() };
+                let spec = TokenSpec {
+                    coordinates: vec![Coordinate { name: "c", unit: "", encoding, metadata: false }],
+                    ..spec()
+                };
                 let tokens = Tokens {
                     values: TokenValues::Patches(Tensor::zeros((1, 1, 2), DType::F32, &Device::Cpu)?),
                     valid: Tensor::ones((1, 1), DType::U8, &Device::Cpu)?,
@@ -199,7 +202,7 @@ mod tests {
 
     fn spec() -> TokenSpec {
         let encoding = Encoding::Fourier { shortest: 1.0, longest: 100.0, frequencies: 4 };
-        let coordinates = vec![Coordinate { name: "time", unit: "day", encoding }];
+        let coordinates = vec![Coordinate { name: "time", unit: "day", encoding, metadata: false }];
         TokenSpec { kind: TokenKind::Patches { width: 2 }, max_tokens: 3, coordinates }
     }
 

@@ -60,6 +60,10 @@ pub struct Coordinate {
     pub unit: &'static str,
     /// How it is encoded.
     pub encoding: Encoding,
+    /// Whether it says how the measurement was made (seeing, pixel scale, survey) rather than where the
+    /// token stands (time, wavelength, place): such coordinates are dropped at random in training and
+    /// may be unknown.
+    pub metadata: bool,
 }
 
 /// What a tokenizer gives, known before any data is read.

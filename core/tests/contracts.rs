@@ -66,7 +66,8 @@ struct AsItIs;
 
 impl Tokenizer for AsItIs {
     fn spec(&self) -> TokenSpec {
-        let coordinates = vec![Coordinate { name: "column", unit: "", encoding: Encoding::Category { size: 1 } }];
+        let coordinates =
+            vec![Coordinate { name: "column", unit: "", encoding: Encoding::Category { size: 1 }, metadata: false }];
         TokenSpec { kind: TokenKind::Patches { width: 1 }, max_tokens: 1, coordinates }
     }
     fn tokenize(&self, arrays: &Arrays, _context: &Forward) -> Result<Tokens> {

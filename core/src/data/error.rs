@@ -152,6 +152,18 @@ pub enum DataError {
         /// Rows.
         rows: usize,
     },
+    /// A file that a survey published can't be used.
+    #[error("`{}`{}: {reason}", file.display(), at(place))]
+    Source {
+        /// The file.
+        file: PathBuf,
+        /// Where in the file, for example "HDU 1 (COADD), column `flux`"; empty for all of it.
+        place: String,
+        /// What is wrong.
+        reason: String,
+        /// What the user can do about it.
+        hint: Option<String>,
+    },
     /// A row number that the catalogue doesn't have.
     #[error("row {row} asked for, of {rows}")]
     NoSuchRow {
@@ -219,6 +231,7 @@ impl DataError {
             Self::NoPosition { .. } => Some("set `split_by = \"object\"` in [data], or fill the column".into()),
             Self::EmptySplit { .. } => Some("raise its fraction in [data.split]".into()),
             Self::AllMissing { .. } => Some("check the column's name and its values, or leave it out".into()),
+            Self::Source { hint, .. } => hint.clone(),
             Self::NoRows { .. } => Some("the files have columns but no rows: check what wrote them".into()),
             Self::TooManyRows { .. } => Some("train on a part of the files".into()),
             _ => None,
@@ -239,6 +252,11 @@ fn named_in(reader: &str) -> Option<String> {
 /// `, which [modality.sdss] reads`.
 fn which(reader: &str) -> String {
     if reader.is_empty() { String::new() } else { format!(", which {reader} reads") }
+}
+
+/// `, HDU 1`.
+fn at(place: &str) -> String {
+    if place.is_empty() { String::new() } else { format!(", {place}") }
 }
 
 fn in_files(first: &Path, second: &Path) -> String {

@@ -57,6 +57,7 @@ impl Tokenizer for Columns {
                 name: "column",
                 unit: "",
                 encoding: Encoding::Category { size: self.columns },
+                metadata: false,
             }],
         }
     }

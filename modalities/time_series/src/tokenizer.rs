@@ -103,6 +103,7 @@ impl Tokenizer for Observations {
                         longest: self.config.longest_days,
                         frequencies: self.config.frequencies,
                     },
+                    metadata: false,
                 },
                 Coordinate {
                     name: "wavelength",
@@ -113,6 +114,7 @@ impl Tokenizer for Observations {
                         longest: 12.0,
                         frequencies: self.config.wavelength_frequencies,
                     },
+                    metadata: false,
                 },
             ],
         }
