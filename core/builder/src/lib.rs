@@ -1,5 +1,6 @@
 //! From the files that surveys publish to catalogues to train on.
 //!
-//! [`files`] reads FITS, HDF5, Parquet and CSV behind one trait, and knows nothing of catalogues.
+//! [`describe`] says what a catalogue holds and whether it is sound. [`files`] reads FITS, HDF5, Parquet and CSV behind one trait, and knows nothing of catalogues.
 
+pub mod describe;
 pub mod files;

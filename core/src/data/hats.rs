@@ -16,17 +16,20 @@ const MAX_DEPTH: usize = 16;
 
 /// The files of a catalogue.
 #[derive(Debug)]
-pub(super) struct Listing {
+pub struct Listing {
     /// Names are relative to this.
-    pub(super) root: PathBuf,
+    pub root: PathBuf,
     /// Sorted.
-    pub(super) files: Vec<PathBuf>,
-    /// What the properties say, if there are any.
-    pub(super) expected_rows: Option<u64>,
+    pub files: Vec<PathBuf>,
+    /// Number of objects that the properties state, if there are any.
+    pub expected_rows: Option<u64>,
 }
 
-/// Finds the Parquet files of the catalogue at `path`.
-pub(super) fn list(path: &Path) -> Result<Listing> {
+/// Finds the Parquet files of the catalogue at `path`: HATS, a collection of such, a folder, or one file.
+///
+/// # Errors
+/// [`DataError::Missing`] or [`DataError::NoParquet`], or if a folder can't be read.
+pub fn list(path: &Path) -> Result<Listing> {
     let Ok(metadata) = fs::metadata(path) else {
         return Err(DataError::Missing { path: path.to_path_buf(), nearest: nearest_paths(path) }.into());
     };

@@ -28,6 +28,7 @@ mod tests;
 pub use catalogue::{Catalogue, Description};
 pub use column::{Column, ColumnKind};
 pub use error::DataError;
+pub use hats::{Listing, list};
 pub use loader::{Loader, LoaderPlan, Position};
 pub use ragged::Ragged;
 pub use rows::Rows;

@@ -1,0 +1,20 @@
+//! What a catalogue holds, and whether it can be trusted: [`stats`] and [`validate`], and the one object
+//! that [`find`] fetches to be drawn.
+//!
+//! All of it reads row groups one after the other, so that memory does not grow with the catalogue.
+
+mod leaves;
+mod measured;
+mod object;
+mod sample;
+mod stats;
+mod table;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+pub use measured::{Measured, Pixels, Sampled};
+pub use object::{Object, find};
+pub use stats::{ColumnStats, ModalityStats, Overlap, Stats, stats};
+pub use table::Table;
+pub use validate::{Checks, Finding, validate};
