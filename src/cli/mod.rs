@@ -4,6 +4,7 @@
 
 mod check;
 mod completions;
+mod data;
 mod docs;
 mod embed;
 mod plugins;
@@ -50,6 +51,9 @@ enum Command {
     Embed(embed::EmbedArgs),
     /// Measure a trained run again: retrieval and probes on held-out objects
     Probe(probe::ProbeArgs),
+    /// Look at catalogues: count, draw, check
+    #[command(subcommand)]
+    Data(data::DataCommand),
     /// Make the report page of a run again
     Report(report::ReportArgs),
     /// List the plugins that can be named in a config
@@ -112,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => (args.json(), check::run(&args)),
         Command::Embed(args) => (args.json(), embed::run(&args)),
         Command::Probe(args) => (args.json(), probe::run(&args)),
+        Command::Data(command) => (command.json(), data::run(&command)),
         Command::Report(args) => (false, report::run(&args)),
         Command::Plugins(args) => (args.json(), plugins::run(&args)),
         Command::Docs(args) => (false, docs::run(&args)),

@@ -110,3 +110,40 @@ impl Observer for Progress {
         }
     }
 }
+
+/// Shows how far a command is that counts something.
+pub(super) struct Counter {
+    bar: Option<ProgressBar>,
+    last_line: Instant,
+    quiet: bool,
+    what: &'static str,
+}
+
+impl Counter {
+    /// `quiet` shows nothing; `what` is counted, for example `objects read`.
+    pub(super) fn new(quiet: bool, what: &'static str) -> Self {
+        let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
+            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}  {elapsed} of {duration}");
+            ProgressBar::new(0).with_message(what).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+        Self { bar, last_line: Instant::now(), quiet, what }
+    }
+
+    /// Says that `done` of `total` are done.
+    pub(super) fn at(&mut self, done: u64, total: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+            bar.set_position(done);
+        } else if !self.quiet && self.last_line.elapsed() >= EVERY {
+            self.last_line = Instant::now();
+            eprintln!("{done}/{total} {}", self.what);
+        }
+    }
+
+    /// Removes the bar.
+    pub(super) fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

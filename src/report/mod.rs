@@ -5,11 +5,13 @@
 
 mod charts;
 mod not_a_number;
+mod object;
 mod page;
 mod projection;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use object::{ObjectPage, Picture};
 pub(crate) use projection::project;
 
 use panchroma_core::Result;

@@ -23,28 +23,30 @@ pub(super) fn page(data: &RunData) -> Result<String> {
         config(&data.config_toml),
     ];
     let name = if data.name.is_empty() { "run" } else { &data.name };
-    Ok(format!(
+    Ok(frame("Panchroma run", name, &(verdict(&data.summary) + &facts(&data.summary)), &sections.concat()))
+}
+
+/// A whole page: what kind of page, its title, what stands below the title, and its sections.
+pub(super) fn frame(kind: &str, title: &str, header: &str, sections: &str) -> String {
+    let title = escape(title);
+    format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title} · Panchroma</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<header>\n<p class=\"kind\">Panchroma run</p>\n\
-         <h1>{title}</h1>\n{verdict}{facts}</header>\n{sections}</main>\n</body>\n</html>\n",
-        title = escape(name),
-        verdict = verdict(&data.summary),
-        facts = facts(&data.summary),
-        sections = sections.concat(),
-    ))
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<header>\n<p class=\"kind\">{kind}</p>\n\
+         <h1>{title}</h1>\n{header}</header>\n{sections}</main>\n</body>\n</html>\n",
+    )
 }
 
-fn section(id: &str, title: &str, body: &str) -> String {
+pub(super) fn section(id: &str, title: &str, body: &str) -> String {
     if body.is_empty() {
         return String::new();
     }
     format!("<section id=\"{id}\">\n<h2>{}</h2>\n{body}</section>\n", escape(title))
 }
 
-fn figures(figures: &[Figure]) -> String {
+pub(super) fn figures(figures: &[Figure]) -> String {
     if figures.is_empty() {
         return String::new();
     }
@@ -84,7 +86,7 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-fn table(table: &Table) -> String {
+pub(super) fn table(table: &Table) -> String {
     let numeric: Vec<bool> = (0..table.columns.len())
         .map(|i| table.rows.iter().filter_map(|row| row.get(i)).all(|c| is_number(c)))
         .collect();

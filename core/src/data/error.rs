@@ -164,6 +164,14 @@ pub enum DataError {
         /// What the user can do about it.
         hint: Option<String>,
     },
+    /// A check found faults, which have been listed.
+    #[error("`{}` is not sound: {errors} kinds of errors", path.display())]
+    Unsound {
+        /// The catalogue.
+        path: PathBuf,
+        /// How many kinds.
+        errors: usize,
+    },
     /// A row number that the catalogue doesn't have.
     #[error("row {row} asked for, of {rows}")]
     NoSuchRow {

@@ -4,7 +4,10 @@ use super::axis::Axis;
 use super::colours::{GRID, INK, MUTED};
 use super::figure::escape;
 use panchroma_core::{Error, Result};
-use plotters::prelude::{ChartBuilder, Circle, IntoDrawingArea, PathElement, SVGBackend, Text};
+use plotters::coord::Shift;
+use plotters::prelude::{
+    ChartBuilder, Circle, DrawingArea, DrawingBackend, IntoDrawingArea, PathElement, SVGBackend, Text,
+};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, IntoFont, RGBColor, ShapeStyle, TextStyle, register_font};
 use std::path::PathBuf;
@@ -36,7 +39,7 @@ pub(super) struct Dot {
 }
 
 /// A chart.
-pub(super) struct Chart {
+pub(in super::super) struct Chart {
     /// What is shown, for readers who can't see it.
     pub(super) title: String,
     /// Width and height, in pixels of the page.
@@ -63,12 +66,17 @@ impl Chart {
     }
 
     fn draw(&self, svg: &mut String) -> std::result::Result<(), String> {
-        // Every chart registers it: that is cheap, and leaves no state to care for.
-        register_font("sans-serif", FontStyle::Normal, FONT).map_err(|_| "the font is broken")?;
         let area = SVGBackend::with_string(svg, (pixels(self.size.0) as u32, pixels(self.size.1) as u32));
         let area = area.into_drawing_area();
+        self.draw_on(&area)?;
+        area.present().map_err(|e| e.to_string())
+    }
+
+    /// Draws on any area, of [`Self::size`] times [`FINE`] pixels.
+    pub(super) fn draw_on<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> std::result::Result<(), String> {
+        register()?;
         let bare = self.y.ticks.is_empty();
-        let mut chart = ChartBuilder::on(&area)
+        let mut chart = ChartBuilder::on(area)
             .margin_top(pixels(8.0))
             .margin_right(pixels(14.0))
             .x_label_area_size(pixels(if self.x.ticks.is_empty() { 24.0 } else { 46.0 }))
@@ -108,8 +116,7 @@ impl Chart {
             }
             .map_err(|e| e.to_string())?;
         }
-        drop(chart);
-        area.present().map_err(|e| e.to_string())
+        Ok(())
     }
 
     fn place(&self, at: (f64, f64)) -> Option<(f64, f64)> {
@@ -136,11 +143,18 @@ impl Chart {
     }
 }
 
-fn pixels(length: f64) -> i32 {
+/// Makes the font known. Whoever draws does this: it is cheap, and leaves no state to care for.
+pub(super) fn register() -> std::result::Result<(), &'static str> {
+    register_font("sans-serif", FontStyle::Normal, FONT).map_err(|_| "the font is broken")?;
+    register_font("sans-serif", FontStyle::Bold, FONT).map_err(|_| "the font is broken")
+}
+
+/// Units of drawing for a length in pixels of the page.
+pub(super) fn pixels(length: f64) -> i32 {
     (FINE * length).round() as i32
 }
 
-fn text(colour: RGBColor, style: FontStyle) -> TextStyle<'static> {
+pub(super) fn text(colour: RGBColor, style: FontStyle) -> TextStyle<'static> {
     // Plotters writes a font size that is smaller by this factor.
     ("sans-serif", 1.24 * FINE * TEXT, style).into_font().color(&colour)
 }

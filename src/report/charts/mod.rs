@@ -9,11 +9,14 @@ pub(super) mod colours;
 pub(super) mod confusion;
 mod figure;
 pub(super) mod map;
+pub(super) mod object;
+mod paint;
 pub(super) mod regression;
 pub(super) mod retrieval;
 pub(super) mod training;
 
 pub(super) use figure::{Figure, escape};
+pub(super) use paint::paint;
 
 /// At most `most` of the numbers below `count`, evenly spread, so that the page of a large run stays small.
 fn spread(count: usize, most: usize) -> impl Iterator<Item = usize> {

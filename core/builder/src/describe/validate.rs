@@ -189,7 +189,7 @@ fn positions<'a>(
             report.add(true, "_healpix_29", "is another pixel than that of `ra` and `dec`", Some(object(row)));
         }
         if pixel < *before {
-            report.add(true, "_healpix_29", "rows are not sorted by it", Some(object(row)));
+            report.add(false, "_healpix_29", "rows are not sorted by it", Some(object(row)));
         }
         *before = pixel;
         if let Some((order, number)) = own

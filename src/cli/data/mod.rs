@@ -1,0 +1,47 @@
+//! `panchroma data`: from files that surveys publish to a catalogue that can be trusted.
+
+mod show;
+mod stats;
+mod validate;
+
+use clap::{Args, Subcommand};
+use panchroma_core::Result;
+use std::path::PathBuf;
+
+/// Commands on catalogues.
+#[derive(Subcommand)]
+pub(super) enum DataCommand {
+    /// Count what a catalogue holds: percentiles per column, what is missing, which modalities overlap
+    Stats(stats::StatsArgs),
+    /// Draw everything that a catalogue has of one object, as PNG or HTML
+    Show(show::ShowArgs),
+    /// Check a catalogue: files, names, positions, pixels, lengths, noise, wavelengths
+    Validate(validate::ValidateArgs),
+}
+
+impl DataCommand {
+    /// Whether errors are printed for machines.
+    pub(super) fn json(&self) -> bool {
+        match self {
+            Self::Stats(args) => args.json.json,
+            Self::Show(_) => false,
+            Self::Validate(args) => args.json.json,
+        }
+    }
+}
+
+/// A catalogue on disk.
+#[derive(Args)]
+struct CatalogueArgs {
+    /// HATS catalogue, folder of Parquet files, or one such file
+    catalogue: PathBuf,
+}
+
+/// Runs a command.
+pub(super) fn run(command: &DataCommand) -> Result<()> {
+    match command {
+        DataCommand::Stats(args) => stats::run(args),
+        DataCommand::Show(args) => show::run(args),
+        DataCommand::Validate(args) => validate::run(args),
+    }
+}
