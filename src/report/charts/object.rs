@@ -153,7 +153,8 @@ impl Drawing {
         area: &DrawingArea<B, Shift>,
     ) -> std::result::Result<(), String> {
         match self {
-            Self::Chart(chart, _) => chart.draw_on(area),
+            // Text is wider here than in SVG.
+            Self::Chart(chart, _) => chart.draw_on(&area.margin(0, 0, pixels(14.0), 0)),
             Self::Planes(_, planes) => {
                 for (i, plane) in planes.iter().enumerate() {
                     let (column, line) = (i % Self::per_line(), i / Self::per_line());

@@ -17,4 +17,5 @@ pub use measured::{Measured, Pixels, Sampled};
 pub use object::{Object, find};
 pub use stats::{ColumnStats, ModalityStats, Overlap, Stats, stats};
 pub use table::Table;
+pub(crate) use table::builder;
 pub use validate::{Checks, Finding, validate};

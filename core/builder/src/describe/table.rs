@@ -62,7 +62,7 @@ impl Table {
 }
 
 /// The footer of a file.
-pub(super) fn builder(file: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+pub(crate) fn builder(file: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     let opened = File::open(file).map_err(Error::io("read", file))?;
     ParquetRecordBatchReaderBuilder::try_new(opened).map_err(unreadable(file))
 }
