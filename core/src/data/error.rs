@@ -164,6 +164,12 @@ pub enum DataError {
         /// What the user can do about it.
         hint: Option<String>,
     },
+    /// What would be written is there already.
+    #[error("`{}` exists", path.display())]
+    Exists {
+        /// Where to.
+        path: PathBuf,
+    },
     /// A check found faults, which have been listed.
     #[error("`{}` is not sound: {errors} kinds of errors", path.display())]
     Unsound {
@@ -239,6 +245,7 @@ impl DataError {
             Self::NoPosition { .. } => Some("set `split_by = \"object\"` in [data], or fill the column".into()),
             Self::EmptySplit { .. } => Some("raise its fraction in [data.split]".into()),
             Self::AllMissing { .. } => Some("check the column's name and its values, or leave it out".into()),
+            Self::Exists { .. } => Some("remove it, or give another name".into()),
             Self::Source { hint, .. } => hint.clone(),
             Self::NoRows { .. } => Some("the files have columns but no rows: check what wrote them".into()),
             Self::TooManyRows { .. } => Some("train on a part of the files".into()),
