@@ -96,6 +96,14 @@ pub enum Error {
     /// A tensor operation failed: a fault of ours or a plugin's, or a device out of memory.
     #[error("tensor operation failed")]
     Tensor(#[from] candle_core::Error),
+    /// The user asked a command to stop that can go on.
+    #[error("{what} interrupted")]
+    Stopped {
+        /// What was stopped.
+        what: &'static str,
+        /// How to go on.
+        resume: String,
+    },
     /// The user asked to stop.
     #[error("interrupted; the run can go on with `--resume`")]
     Interrupted,
@@ -120,6 +128,7 @@ impl Error {
             Self::UnknownName { name, known, .. } => {
                 Some(suggestion(name, "names", known).unwrap_or_else(|| format!("known names: {}", known.join(", "))))
             }
+            Self::Stopped { resume, .. } => Some(resume.clone()),
             Self::NotFinite { .. } => Some("mask such values in the data, or set them to null".into()),
             Self::Io { source, .. } => match source.kind() {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
@@ -153,7 +162,7 @@ impl Error {
             Self::Data(_) | Self::NotFinite { .. } => 3,
             Self::Checkpoint(_) => 4,
             Self::Train(_) | Self::Shape { .. } => 5,
-            Self::Interrupted => 130,
+            Self::Interrupted | Self::Stopped { .. } => 130,
             _ => 1,
         }
     }

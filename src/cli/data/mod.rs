@@ -1,5 +1,6 @@
 //! `panchroma data`: from files that surveys publish to a catalogue that can be trusted.
 
+mod ingest;
 mod show;
 mod stats;
 mod validate;
@@ -11,6 +12,8 @@ use std::path::PathBuf;
 /// Commands on catalogues.
 #[derive(Subcommand)]
 pub(super) enum DataCommand {
+    /// Build a catalogue from the files of a survey: FITS, HDF5, Parquet, CSV and ECSV
+    Ingest(ingest::IngestArgs),
     /// Count what a catalogue holds: percentiles per column, what is missing, which modalities overlap
     Stats(stats::StatsArgs),
     /// Draw everything that a catalogue has of one object, as PNG or HTML
@@ -23,6 +26,7 @@ impl DataCommand {
     /// Whether errors are printed for machines.
     pub(super) fn json(&self) -> bool {
         match self {
+            Self::Ingest(args) => args.json.json,
             Self::Stats(args) => args.json.json,
             Self::Show(_) => false,
             Self::Validate(args) => args.json.json,
@@ -40,6 +44,7 @@ struct CatalogueArgs {
 /// Runs a command.
 pub(super) fn run(command: &DataCommand) -> Result<()> {
     match command {
+        DataCommand::Ingest(args) => ingest::run(args),
         DataCommand::Stats(args) => stats::run(args),
         DataCommand::Show(args) => show::run(args),
         DataCommand::Validate(args) => validate::run(args),

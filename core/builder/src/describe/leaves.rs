@@ -55,7 +55,7 @@ fn collect(path: String, column: &ArrayRef, above: &[bool], into: &mut Vec<Leaf>
 }
 
 /// Offsets and child of a list of any kind.
-pub(super) fn list(array: &ArrayRef) -> Option<(Vec<usize>, ArrayRef)> {
+pub(crate) fn list(array: &ArrayRef) -> Option<(Vec<usize>, ArrayRef)> {
     match array.data_type() {
         DataType::List(_) => {
             let list = array.as_list::<i32>();

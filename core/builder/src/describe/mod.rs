@@ -13,6 +13,7 @@ mod table;
 mod tests;
 mod validate;
 
+pub(crate) use leaves::list;
 pub use measured::{Measured, Pixels, Sampled};
 pub use object::{Object, find};
 pub use stats::{ColumnStats, ModalityStats, Overlap, Stats, stats};

@@ -53,6 +53,11 @@ impl Pieces {
         self.pieces.push(piece);
     }
 
+    /// In the order of the source files, whichever thread wrote them first.
+    pub fn sort(&mut self) {
+        self.pieces.sort_by(|a, b| a.path.cmp(&b.path));
+    }
+
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
