@@ -6,3 +6,4 @@ pub mod describe;
 pub mod files;
 pub mod hats;
 pub mod ingest;
+pub mod sky;

@@ -1,0 +1,14 @@
+//! Positions on the sky: which objects of two catalogues are the same.
+//!
+//! [`Positions`] are checked on the way in; [`pairs`] finds all pairs within a radius; [`choose`] keeps what a
+//! [`Rule`] keeps and says of every other pair why not.
+
+mod choose;
+mod positions;
+#[cfg(test)]
+mod tests;
+mod zones;
+
+pub use choose::{Chosen, Dropped, Reason, Rule, choose};
+pub use positions::{Positions, mean_position, separation};
+pub use zones::{Pair, nearest, pairs};

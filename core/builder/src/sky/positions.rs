@@ -1,0 +1,98 @@
+//! Right ascension and declination, checked, and what follows from them.
+
+use panchroma_core::Result;
+use panchroma_core::data::DataError;
+
+/// Positions of objects, in degrees: `ra` in 0 to 360, `dec` in -90 to 90, all finite.
+#[derive(Clone, Debug, Default)]
+pub struct Positions {
+    ra: Vec<f64>,
+    dec: Vec<f64>,
+}
+
+impl Positions {
+    /// Checks positions; `name(row)` is for messages.
+    ///
+    /// # Errors
+    /// [`DataError::BadValue`] with the object whose position is none.
+    pub fn new(ra: Vec<f64>, dec: Vec<f64>, name: impl Fn(usize) -> String) -> Result<Self> {
+        let bad = |row: usize, column: &str, reason: String| {
+            Err(DataError::BadValue { object: name(row), column: column.into(), reason }.into())
+        };
+        for (row, (ra, dec)) in ra.iter().zip(&dec).enumerate() {
+            if !(0.0..=360.0).contains(ra) {
+                return bad(row, "ra", format!("expected 0 to 360 degrees, got {ra}"));
+            }
+            if !(-90.0..=90.0).contains(dec) {
+                return bad(row, "dec", format!("expected -90 to 90 degrees, got {dec}"));
+            }
+        }
+        if ra.len() != dec.len() {
+            return Err(DataError::IdCount { ids: ra.len(), rows: dec.len() }.into());
+        }
+        Ok(Self { ra, dec })
+    }
+
+    /// Number of objects.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ra.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ra.is_empty()
+    }
+
+    /// Right ascension and declination of object `i`, in degrees.
+    #[must_use]
+    pub fn get(&self, i: usize) -> Option<(f64, f64)> {
+        Some((*self.ra.get(i)?, *self.dec.get(i)?))
+    }
+
+    pub(super) fn ra(&self) -> &[f64] {
+        &self.ra
+    }
+
+    pub(super) fn dec(&self) -> &[f64] {
+        &self.dec
+    }
+}
+
+/// The point of the unit sphere.
+pub(super) fn unit((ra, dec): (f64, f64)) -> [f64; 3] {
+    let ((sin_ra, cos_ra), (sin_dec, cos_dec)) = (ra.to_radians().sin_cos(), dec.to_radians().sin_cos());
+    [cos_dec * cos_ra, cos_dec * sin_ra, sin_dec]
+}
+
+/// Angle between two positions, in degrees: of the chord, which is exact for small angles and wrong by less than 1e-6
+/// near 180 degrees.
+#[must_use]
+pub fn separation(a: (f64, f64), b: (f64, f64)) -> f64 {
+    let (a, b) = (unit(a), unit(b));
+    chord(&a, &b).to_degrees()
+}
+
+/// Angle between two points of the unit sphere, in radians.
+pub(super) fn chord(a: &[f64; 3], b: &[f64; 3]) -> f64 {
+    let square: f64 = a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum();
+    2.0 * (0.5 * square.sqrt()).min(1.0).asin()
+}
+
+/// Position of the mean of points of the unit sphere: right across RA 0 and at the poles.
+#[must_use]
+pub fn mean_position(positions: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let sum = positions.iter().fold([0.0; 3], |sum, p| {
+        let point = unit(*p);
+        [sum[0] + point[0], sum[1] + point[1], sum[2] + point[2]]
+    });
+    let [x, y, z] = sum;
+    // Opposite points have no mean.
+    if x.hypot(y).hypot(z) < 1e-9 {
+        return None;
+    }
+    let ra = y.atan2(x).to_degrees().rem_euclid(360.0);
+    // Just below 0 rounds up to 360.
+    Some((if ra >= 360.0 { 0.0 } else { ra }, z.atan2(x.hypot(y)).to_degrees()))
+}

@@ -1,0 +1,185 @@
+//! All pairs within a radius, by zones of declination sorted by right ascension (Gray et al. 2006, MSR-TR-2006-52).
+//!
+//! Nothing is lost at borders: a zone is searched with its neighbours, right ascension wraps at 360, and the range of right
+//! ascension is that of the circle's bounding box, which is all of it where the circle holds a pole.
+
+use super::positions::{Positions, chord, unit};
+use rayon::prelude::*;
+use std::cmp::Ordering;
+
+/// Two objects within the radius.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pair {
+    /// Row in the first catalogue.
+    pub left: u32,
+    /// Row in the second.
+    pub right: u32,
+    /// Angle between them, in degrees.
+    pub separation: f64,
+}
+
+impl Pair {
+    /// Nearer first; equally near ones by row.
+    pub(super) fn order(&self, other: &Self) -> Ordering {
+        let rows = (self.left, self.right).cmp(&(other.left, other.right));
+        self.separation.total_cmp(&other.separation).then(rows)
+    }
+}
+
+/// Rounding of angles: circles are searched this much wider, and then measured. Degrees.
+const SLACK: f64 = 1e-9;
+
+/// Zones are not lower than this many degrees: with tiny radii, searching empty zones would take the time.
+const LOWEST: f64 = 1.0 / 120.0;
+
+/// Objects of one catalogue in zones.
+struct Zones {
+    height: f64,
+    /// First object of each zone, and the end.
+    starts: Vec<usize>,
+    /// By zone, then right ascension.
+    objects: Vec<Object>,
+}
+
+#[derive(Clone, Copy)]
+struct Object {
+    ra: f64,
+    point: [f64; 3],
+    row: u32,
+}
+
+impl Zones {
+    fn new(positions: &Positions, radius: f64) -> Self {
+        // About as many objects in the part of a zone that is searched as there are false candidates anyway.
+        let height = radius.max(LOWEST).min(180.0);
+        let count = (180.0 / height).ceil() as usize + 1;
+        let mut keyed: Vec<(u32, Object)> = (0..positions.len())
+            .into_par_iter()
+            .filter_map(|i| {
+                let (ra, dec) = positions.get(i)?;
+                let ra = if ra >= 360.0 { ra - 360.0 } else { ra };
+                let row = u32::try_from(i).ok()?;
+                Some((zone(dec, height) as u32, Object { ra, point: unit((ra, dec)), row }))
+            })
+            .collect();
+        keyed.par_sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.ra.total_cmp(&b.1.ra)).then(a.1.row.cmp(&b.1.row)));
+        let mut starts = vec![0; count + 1];
+        for (zone, _) in &keyed {
+            starts[*zone as usize + 1] += 1;
+        }
+        for i in 1..starts.len() {
+            starts[i] += starts[i - 1];
+        }
+        Self { height, starts, objects: keyed.into_iter().map(|k| k.1).collect() }
+    }
+
+    fn zone(&self, zone: usize) -> &[Object] {
+        match (self.starts.get(zone), self.starts.get(zone + 1)) {
+            (Some(&from), Some(&to)) => self.objects.get(from..to).unwrap_or_default(),
+            _ => &[],
+        }
+    }
+
+    /// Calls `found` with everything within `radius` degrees of a position, in radians of separation.
+    fn search(&self, (ra, dec): (f64, f64), radius: f64, found: &mut impl FnMut(u32, f64)) {
+        let ra = if ra >= 360.0 { ra - 360.0 } else { ra };
+        let point = unit((ra, dec));
+        let wide = radius + SLACK;
+        let limit = radius.to_radians();
+        let half = half_width(dec, wide);
+        let ranges = if half >= 180.0 {
+            [Some((0.0, 360.0)), None]
+        } else if ra - half < 0.0 {
+            [Some((0.0, ra + half)), Some((ra - half + 360.0, 360.0))]
+        } else if ra + half >= 360.0 {
+            [Some((ra - half, 360.0)), Some((0.0, ra + half - 360.0))]
+        } else {
+            [Some((ra - half, ra + half)), None]
+        };
+        for number in zone((dec - wide).max(-90.0), self.height)..=zone((dec + wide).min(90.0), self.height) {
+            let objects = self.zone(number);
+            for (from, to) in ranges.into_iter().flatten() {
+                let first = objects.partition_point(|o| o.ra < from);
+                for object in objects.get(first..).unwrap_or_default().iter().take_while(|o| o.ra <= to) {
+                    let angle = chord(&point, &object.point);
+                    if angle <= limit {
+                        found(object.row, angle);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn zone(dec: f64, height: f64) -> usize {
+    ((dec + 90.0) / height) as usize
+}
+
+/// Half the range of right ascension of a circle, in degrees; 180 if it holds a pole.
+fn half_width(dec: f64, radius: f64) -> f64 {
+    if dec.abs() + radius >= 90.0 {
+        return 180.0;
+    }
+    // The circle touches meridians where sin(width) = sin(radius) / cos(dec).
+    let sine = radius.to_radians().sin() / dec.to_radians().cos();
+    if sine >= 1.0 { 180.0 } else { sine.asin().to_degrees() + SLACK }
+}
+
+/// Rows of the left catalogue in an order in which neighbours on the sky follow each other, so that caches help.
+fn walk(left: &Positions, height: f64) -> Vec<u32> {
+    let mut order: Vec<(u32, f64, u32)> = (0..left.len())
+        .filter_map(|i| {
+            let (ra, dec) = left.get(i)?;
+            Some((zone(dec, height) as u32, ra, u32::try_from(i).ok()?))
+        })
+        .collect();
+    order.par_sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    order.into_iter().map(|o| o.2).collect()
+}
+
+/// All pairs within `radius` degrees, by row of the left catalogue, nearest first.
+#[must_use]
+pub fn pairs(left: &Positions, right: &Positions, radius: f64) -> Vec<Pair> {
+    let zones = Zones::new(right, radius);
+    let order = walk(left, zones.height);
+    let chunks = order.par_chunks(4096).map(|rows| {
+        let mut own = Vec::new();
+        for &row in rows {
+            let Some(at) = left.get(row as usize) else { continue };
+            zones.search(at, radius, &mut |right, angle| {
+                own.push(Pair { left: row, right, separation: angle.to_degrees() });
+            });
+        }
+        own
+    });
+    let mut found: Vec<Pair> = chunks.flatten_iter().collect();
+    found.par_sort_unstable_by(|a, b| a.left.cmp(&b.left).then(a.order(b)));
+    found
+}
+
+/// For each object of the left catalogue the nearest of the right within `radius` degrees; equally near ones by row.
+#[must_use]
+pub fn nearest(left: &Positions, right: &Positions, radius: f64) -> Vec<Option<Pair>> {
+    let zones = Zones::new(right, radius);
+    let order = walk(left, zones.height);
+    let chunks = order.par_chunks(4096).map(|rows| {
+        let find = |row: u32| {
+            let mut best: Option<Pair> = None;
+            zones.search(left.get(row as usize)?, radius, &mut |right, angle| {
+                let pair = Pair { left: row, right, separation: angle.to_degrees() };
+                if best.is_none_or(|b| pair.order(&b) == Ordering::Less) {
+                    best = Some(pair);
+                }
+            });
+            best
+        };
+        rows.iter().filter_map(|row| find(*row)).collect::<Vec<_>>()
+    });
+    let mut nearest = vec![None; left.len()];
+    for pair in chunks.flatten_iter().collect::<Vec<_>>() {
+        if let Some(place) = nearest.get_mut(pair.left as usize) {
+            *place = Some(pair);
+        }
+    }
+    nearest
+}
