@@ -164,6 +164,12 @@ pub enum DataError {
         /// What the user can do about it.
         hint: Option<String>,
     },
+    /// No object has a counterpart.
+    #[error("no pair lies within {radius_arcsec} arcseconds")]
+    NoMatch {
+        /// Radius.
+        radius_arcsec: f64,
+    },
     /// What would be written is there already.
     #[error("`{}` exists", path.display())]
     Exists {
@@ -245,6 +251,7 @@ impl DataError {
             Self::NoPosition { .. } => Some("set `split_by = \"object\"` in [data], or fill the column".into()),
             Self::EmptySplit { .. } => Some("raise its fraction in [data.split]".into()),
             Self::AllMissing { .. } => Some("check the column's name and its values, or leave it out".into()),
+            Self::NoMatch { .. } => Some("are positions in degrees, and of one epoch? raise `--radius`".into()),
             Self::Exists { .. } => Some("remove it, or give another name".into()),
             Self::Source { hint, .. } => hint.clone(),
             Self::NoRows { .. } => Some("the files have columns but no rows: check what wrote them".into()),

@@ -1,6 +1,7 @@
 //! `panchroma data`: from files that surveys publish to a catalogue that can be trusted.
 
 mod ingest;
+mod matching;
 mod show;
 mod stats;
 mod validate;
@@ -14,6 +15,8 @@ use std::path::PathBuf;
 pub(super) enum DataCommand {
     /// Build a catalogue from the files of a survey: FITS, HDF5, Parquet, CSV and ECSV
     Ingest(ingest::IngestArgs),
+    /// Join catalogues on the sky: nearest, mutual nearest or all within a radius
+    Match(matching::MatchArgs),
     /// Count what a catalogue holds: percentiles per column, what is missing, which modalities overlap
     Stats(stats::StatsArgs),
     /// Draw everything that a catalogue has of one object, as PNG or HTML
@@ -27,6 +30,7 @@ impl DataCommand {
     pub(super) fn json(&self) -> bool {
         match self {
             Self::Ingest(args) => args.json.json,
+            Self::Match(args) => args.json.json,
             Self::Stats(args) => args.json.json,
             Self::Show(_) => false,
             Self::Validate(args) => args.json.json,
@@ -45,6 +49,7 @@ struct CatalogueArgs {
 pub(super) fn run(command: &DataCommand) -> Result<()> {
     match command {
         DataCommand::Ingest(args) => ingest::run(args),
+        DataCommand::Match(args) => matching::run(args),
         DataCommand::Stats(args) => stats::run(args),
         DataCommand::Show(args) => show::run(args),
         DataCommand::Validate(args) => validate::run(args),

@@ -36,6 +36,12 @@ pub const PIXEL: &str = "_healpix_29";
 /// Rows of a group are decoded together when one is read: about this many bytes of them.
 const GROUP_BYTES: usize = 32 << 20;
 
+/// Tiles hold about this many bytes, decoded.
+const TILE_BYTES: u64 = 192 << 20;
+
+/// Tiles hold at most this many objects.
+const TILE_ROWS: u64 = 200_000;
+
 /// How a catalogue is written.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -47,6 +53,15 @@ pub struct Layout {
     pub units: BTreeMap<String, String>,
     /// Where the data comes from, for `panchroma.toml`.
     pub provenance: BTreeMap<String, String>,
+    /// Files that go with it, such as a report: name and contents.
+    pub beside: Vec<(String, Vec<u8>)>,
+}
+
+/// How many objects a tile may have, by the decoded bytes of all of them: a tile is held in memory when it is written.
+#[must_use]
+pub fn rows_per_tile(bytes: u64, objects: u64) -> u64 {
+    let per_row = bytes.checked_div(objects).unwrap_or(1).max(1);
+    (TILE_BYTES / per_row).clamp(1, TILE_ROWS)
 }
 
 /// The path that an unfinished catalogue has.
@@ -99,6 +114,9 @@ pub fn assemble(out: &Path, pieces: &Pieces, layout: &Layout, progress: &mut dyn
     }
     fs::create_dir_all(&root).map_err(Error::io("create", &root))?;
     let schema = pieces.schema()?;
+    for (name, bytes) in &layout.beside {
+        fs::write(root.join(name), bytes).map_err(Error::io("write", &root.join(name)))?;
+    }
     let (mut files, mut done) = (Vec::new(), 0);
     let tiles = if pieces.on_sky() { tiles::choose(&pieces.pixels(), layout.rows_per_tile) } else { Vec::new() };
     if pieces.on_sky() {

@@ -15,7 +15,7 @@ mod units;
 pub use mapping::{Constant, Group, Kind, Layout as ObjectLayout, Mapping, OnError, Source, Transform, Value};
 
 use crate::files::source;
-use crate::hats::{Layout, Piece, Pieces, assemble, partial};
+use crate::hats::{Layout, Piece, Pieces, assemble, partial, rows_per_tile};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use journal::{Done, Journal};
@@ -34,12 +34,6 @@ const FILES: usize = 128;
 
 /// A piece is written when it holds about this many bytes.
 const PIECE_BYTES: usize = 48 << 20;
-
-/// Tiles hold about this many bytes, decoded: a loader reads one at a time.
-const TILE_BYTES: u64 = 192 << 20;
-
-/// Tiles hold at most this many objects.
-const TILE_ROWS: u64 = 200_000;
 
 /// What was done.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -156,13 +150,12 @@ pub fn ingest(
     pieces.sort();
     skipped.sort();
     let objects = pieces.rows();
-    let per_row = bytes.checked_div(objects).unwrap_or(1).max(1);
     let name = out.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut provenance = BTreeMap::from([("files".to_owned(), mapping.source.files.join(", "))]);
     provenance.insert("files_read".into(), (files.len() - skipped.len()).to_string());
     provenance.insert("files_skipped".into(), skipped.len().to_string());
-    let rows_per_tile = (TILE_BYTES / per_row).clamp(1, TILE_ROWS);
-    let layout = Layout { name, rows_per_tile, units: mapping.units(), provenance };
+    let rows_per_tile = rows_per_tile(bytes, objects);
+    let layout = Layout { name, rows_per_tile, units: mapping.units(), provenance, beside: Vec::new() };
     if objects == 0 {
         let all = if skipped.is_empty() { "" } else { ": all files were skipped" };
         let reason = format!("the files give no object{all}");

@@ -3,12 +3,16 @@
 //! [`Positions`] are checked on the way in; [`pairs`] finds all pairs within a radius; [`choose`] keeps what a
 //! [`Rule`] keeps and says of every other pair why not.
 
+mod catalogues;
 mod choose;
+mod input;
 mod positions;
 #[cfg(test)]
 mod tests;
 mod zones;
 
+pub use catalogues::{Keep, MatchReport, MatchSettings, PairReport, match_catalogues};
 pub use choose::{Chosen, Dropped, Reason, Rule, choose};
+pub use input::Input;
 pub use positions::{Positions, mean_position, separation};
 pub use zones::{Pair, nearest, pairs};

@@ -50,14 +50,6 @@ impl Positions {
     pub fn get(&self, i: usize) -> Option<(f64, f64)> {
         Some((*self.ra.get(i)?, *self.dec.get(i)?))
     }
-
-    pub(super) fn ra(&self) -> &[f64] {
-        &self.ra
-    }
-
-    pub(super) fn dec(&self) -> &[f64] {
-        &self.dec
-    }
 }
 
 /// The point of the unit sphere.
