@@ -237,8 +237,8 @@ fn samples<'a>(leaf: &Leaf, all: &[Leaf], report: &mut Report<'_>, object: &impl
         let mut say = |error: bool, problem: &str| report.add(error, &leaf.path, problem, Some(object(row)));
         match field {
             "ivar" | "flux_err" | "error" if own.iter().any(|v| *v < 0.0) => say(true, "is negative"),
-            "ivar" if own.iter().all(|v| !(*v > 0.0)) => say(false, "is 0 everywhere: no sample can be used"),
-            "lambda" | "wavelength" if own.iter().any(|v| !(*v > 0.0)) => say(true, "is not positive"),
+            "ivar" if !own.iter().any(|v| *v > 0.0) => say(false, "is 0 everywhere: no sample can be used"),
+            "lambda" | "wavelength" if !own.iter().all(|v| *v > 0.0) => say(true, "is not positive"),
             "lambda" | "wavelength" if !ascending(own) => say(true, "is neither ascending nor descending"),
             "flux" if own.iter().all(|v| !v.is_finite()) => say(false, "has no finite value"),
             "time" if own.iter().any(|v| !v.is_finite()) => say(false, "has values that are not finite"),

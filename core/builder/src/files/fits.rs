@@ -224,7 +224,7 @@ impl SourceFile for Fits {
         if hdu.is_some_and(|h| h.ascii_schema().is_ok()) {
             return self.ascii(part, field, rows);
         }
-        if !hdu.is_some_and(|h| h.table_schema().is_ok()) {
+        if hdu.is_none_or(|h| h.table_schema().is_err()) {
             return self.pixels(part);
         }
         let wrong = self.wrong(part, field);

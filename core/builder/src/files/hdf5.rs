@@ -116,10 +116,8 @@ impl SourceFile for Hdf5 {
         let dataset = self.file.dataset(&join(group, &found.name)).map_err(|e| wrong(e.to_string()))?;
         let shape = dataset.shape();
         let (mut starts, mut counts) = (vec![0; shape.len()], shape.clone());
-        if found.per_row {
-            if let (Some(start), Some(count)) = (starts.first_mut(), counts.first_mut()) {
-                (*start, *count) = (rows.start, rows.len());
-            }
+        if let (true, Some(start), Some(count)) = (found.per_row, starts.first_mut(), counts.first_mut()) {
+            (*start, *count) = (rows.start, rows.len());
         }
         let scalar = shape.is_empty();
         macro_rules! numbers {

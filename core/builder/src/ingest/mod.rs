@@ -4,6 +4,7 @@
 //! and noted in a journal there, so that the same command goes on where an interrupted one stopped. Then
 //! [`crate::hats::assemble`] makes the catalogue.
 
+mod arrays;
 mod convert;
 mod journal;
 mod mapping;

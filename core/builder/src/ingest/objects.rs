@@ -1,14 +1,13 @@
 //! One file of a survey -> objects in the columns of the catalogue.
 
+use super::arrays::{default_kind, plain_type, repeated, stack, take};
 use super::convert::convert;
 use super::mapping::{Constant, Group, Kind, Layout, Mapping, Value};
 use crate::files::nest::{list_of, ragged};
 use crate::files::{self, SourceFile, find_field, find_part, place, source};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{
-    Array, ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, StructArray, UInt64Array, new_null_array,
-};
+use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, StructArray, new_null_array};
 use arrow_schema::{DataType, Field, Fields, Schema};
 use panchroma_core::{Error, Result};
 use std::collections::HashMap;
@@ -36,6 +35,9 @@ pub(super) fn objects(path: &Path, mapping: &Mapping, emit: &mut dyn FnMut(Recor
         }
     }
 }
+
+/// Rows of plain columns, and rows of the samples of each.
+type Grouped = (Vec<u64>, Vec<Vec<u64>>);
 
 /// Which rows become objects.
 enum Select {
@@ -92,7 +94,7 @@ impl<'a> Open<'a> {
     }
 
     /// Rows of the objects' plain columns with rows of their samples, some objects at a time.
-    fn groups(&mut self) -> Result<Vec<(Vec<u64>, Vec<Vec<u64>>)>> {
+    fn groups(&mut self) -> Result<Vec<Grouped>> {
         let Some(group) = &self.mapping.source.group else { return Ok(Vec::new()) };
         let rows = self.rows();
         let found: Vec<(u64, Vec<u64>)> = match group {
@@ -378,49 +380,4 @@ fn default_part(path: &Path, file: &dyn SourceFile, name: Option<&str>) -> Resul
         parts.iter().position(|p| p.rows > 0 && !(p.fields.len() == 1 && p.fields.iter().all(|f| f.name == "image")));
     let any = || parts.iter().position(|p| p.rows > 0);
     table.or_else(any).ok_or_else(|| source(path, "", "holds no row".into(), "leave the file out"))
-}
-
-/// Measured numbers are single precision, but times are not: days since 1858 need more.
-fn default_kind(field: &str, array: &ArrayRef) -> Option<Kind> {
-    let mut inner = array.clone();
-    while let Some((_, values)) = crate::describe::list(&inner) {
-        inner = values;
-    }
-    let number = inner.data_type().is_numeric();
-    number.then_some(if matches!(field, "time" | "mjd" | "phase") { Kind::F64 } else { Kind::F32 })
-}
-
-fn plain_type(kind: Option<Kind>) -> DataType {
-    match kind {
-        Some(Kind::F32) => DataType::Float32,
-        Some(Kind::Int) => DataType::Int64,
-        Some(Kind::Bool) => DataType::Boolean,
-        Some(Kind::Text) => DataType::Utf8,
-        Some(Kind::F64) | None => DataType::Float64,
-    }
-}
-
-fn repeated(value: &serde_json::Value, rows: usize) -> ArrayRef {
-    match value {
-        serde_json::Value::Bool(flag) => Arc::new(BooleanArray::from(vec![*flag; rows])),
-        serde_json::Value::Number(n) if n.is_i64() => {
-            Arc::new(arrow_array::Int64Array::from(vec![n.as_i64().unwrap_or_default(); rows]))
-        }
-        serde_json::Value::Number(n) => Arc::new(Float64Array::from(vec![n.as_f64().unwrap_or(f64::NAN); rows])),
-        other => Arc::new(StringArray::from(vec![other.as_str().unwrap_or_default(); rows])),
-    }
-}
-
-fn take(array: &ArrayRef, rows: impl Iterator<Item = u64>) -> Result<ArrayRef, String> {
-    let rows: UInt64Array = rows.map(Some).collect();
-    arrow_select::take::take(array.as_ref(), &rows, None).map_err(|e| e.to_string())
-}
-
-/// A list per row of what each array has there.
-fn stack(arrays: &[ArrayRef]) -> Result<ArrayRef, String> {
-    let rows = arrays.first().map_or(0, |a| a.len());
-    let each: Vec<&dyn Array> = arrays.iter().map(|a| a.as_ref()).collect();
-    let picks: Vec<(usize, usize)> = (0..rows).flat_map(|row| (0..arrays.len()).map(move |a| (a, row))).collect();
-    let values = arrow_select::interleave::interleave(&each, &picks).map_err(|e| e.to_string())?;
-    ragged(values, std::iter::repeat_n(arrays.len(), rows)).map_err(|e| e.to_string())
 }

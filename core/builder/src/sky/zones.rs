@@ -51,7 +51,7 @@ struct Object {
 impl Zones {
     fn new(positions: &Positions, radius: f64) -> Self {
         // About as many objects in the part of a zone that is searched as there are false candidates anyway.
-        let height = radius.max(LOWEST).min(180.0);
+        let height = radius.clamp(LOWEST, 180.0);
         let count = (180.0 / height).ceil() as usize + 1;
         let mut keyed: Vec<(u32, Object)> = (0..positions.len())
             .into_par_iter()
