@@ -6,8 +6,8 @@ use rand_chacha::ChaCha8Rng;
 /// Below this many numbers percentiles are exact; above, their rank is right to about 0.3 %.
 const KEEP: usize = 1 << 16;
 
-/// Exact extremes and mean, and a uniform sample (Vitter 1985, algorithm R) for percentiles. The same
-/// stream gives the same sample.
+/// Exact extremes and mean, and a uniform sample for percentiles (Li 1994, ACM TOMS 20, 481: algorithm L, which draws
+/// a random number per kept value rather than per value). The same stream gives the same sample.
 pub(super) struct Sample {
     /// How many finite numbers were seen.
     pub(super) count: u64,
@@ -16,6 +16,10 @@ pub(super) struct Sample {
     largest: f64,
     kept: Vec<f64>,
     random: ChaCha8Rng,
+    /// Number of the next value to keep.
+    next: u64,
+    /// The algorithm's W.
+    weight: f64,
 }
 
 impl Default for Sample {
@@ -27,6 +31,8 @@ impl Default for Sample {
             largest: f64::NEG_INFINITY,
             kept: Vec::new(),
             random: ChaCha8Rng::seed_from_u64(0),
+            next: 0,
+            weight: 1.0,
         }
     }
 }
@@ -40,12 +46,27 @@ impl Sample {
         self.largest = self.largest.max(value);
         if self.kept.len() < KEEP {
             self.kept.push(value);
-        } else {
-            let place = self.random.random_range(0..self.count);
-            if let Some(kept) = usize::try_from(place).ok().and_then(|place| self.kept.get_mut(place)) {
+            if self.kept.len() == KEEP {
+                self.skip();
+            }
+        } else if self.count == self.next {
+            let place = self.random.random_range(0..KEEP);
+            if let Some(kept) = self.kept.get_mut(place) {
                 *kept = value;
             }
+            self.skip();
         }
+    }
+
+    /// Draws which value is the next to be kept.
+    fn skip(&mut self) {
+        // Not 0, whose logarithm is not finite.
+        let mut draw = || 1.0 - self.random.random::<f64>();
+        let (first, second) = (draw(), draw());
+        self.weight *= (first.ln() / KEEP as f64).exp();
+        let jump = (second.ln() / (1.0 - self.weight).ln()).floor();
+        // Saturates where the next one is beyond any stream.
+        self.next = self.count.saturating_add(jump as u64).saturating_add(1);
     }
 
     /// Mean; `None` of nothing.

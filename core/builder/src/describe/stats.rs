@@ -1,9 +1,10 @@
 //! Counts and percentiles of every column, which modalities objects have, and how these overlap.
 
-use super::leaves::{leaves, numbers, texts};
+use super::leaves::{Leaf, leaves, numbers, texts};
 use super::sample::Sample;
 use super::table::Table;
 use panchroma_core::Result;
+use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -96,37 +97,18 @@ pub fn stats(table: &Table, progress: &mut dyn FnMut(u64, u64)) -> Result<Stats>
         for batch in Table::batches(file, None)? {
             let (_, batch) = batch?;
             let mut has: BTreeMap<String, Vec<bool>> = BTreeMap::new();
-            for leaf in leaves(&batch) {
+            let found = leaves(&batch);
+            for leaf in &found {
                 let order = columns.len();
-                let column =
-                    columns.entry(leaf.path.clone()).or_insert_with(|| Gathered { order, ..Default::default() });
-                column.depth = leaf.depth;
-                column.present += leaf.present.iter().filter(|p| **p).count() as u64;
-                column.values += leaf.values.len() as u64;
+                columns.entry(leaf.path.clone()).or_insert_with(|| Gathered { order, ..Default::default() });
                 if let (Some(lengths), Some((modality, _))) = (&leaf.lengths, leaf.path.split_once('.')) {
                     let own = has.entry(modality.to_owned()).or_insert_with(|| vec![false; batch.num_rows()]);
                     own.iter_mut().zip(lengths).for_each(|(has, length)| *has |= *length > 0);
                 }
-                for length in leaf.lengths.iter().flatten().filter(|l| **l > 0) {
-                    column.lengths.add(*length as f64);
-                }
-                if let Some(values) = numbers(&leaf.values) {
-                    for value in values {
-                        if value.is_finite() { column.numbers.add(value) } else { column.not_finite += 1 }
-                    }
-                } else if let Some(values) = texts(&leaf.values) {
-                    column.text = true;
-                    for value in values {
-                        match value {
-                            None => column.not_finite += 1,
-                            Some(text) if column.texts.len() < DISTINCT || column.texts.contains_key(&text) => {
-                                *column.texts.entry(text).or_default() += 1;
-                            }
-                            Some(_) => {}
-                        }
-                    }
-                }
             }
+            columns.par_iter_mut().for_each(|(path, column)| {
+                found.iter().filter(|leaf| leaf.path == *path).for_each(|leaf| column.add(leaf));
+            });
             for (i, (name, present)) in has.iter().enumerate() {
                 *modalities.entry(name.clone()).or_default() += present.iter().filter(|p| **p).count() as u64;
                 for (other, also) in has.iter().skip(i + 1) {
@@ -150,6 +132,31 @@ pub fn stats(table: &Table, progress: &mut dyn FnMut(u64, u64)) -> Result<Stats>
 }
 
 impl Gathered {
+    fn add(&mut self, leaf: &Leaf) {
+        self.depth = leaf.depth;
+        self.present += leaf.present.iter().filter(|p| **p).count() as u64;
+        self.values += leaf.values.len() as u64;
+        for length in leaf.lengths.iter().flatten().filter(|l| **l > 0) {
+            self.lengths.add(*length as f64);
+        }
+        if let Some(values) = numbers(&leaf.values) {
+            for value in values {
+                if value.is_finite() { self.numbers.add(value) } else { self.not_finite += 1 }
+            }
+        } else if let Some(values) = texts(&leaf.values) {
+            self.text = true;
+            for value in values {
+                match value {
+                    None => self.not_finite += 1,
+                    Some(text) if self.texts.len() < DISTINCT || self.texts.contains_key(&text) => {
+                        *self.texts.entry(text).or_default() += 1;
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+    }
+
     fn finish(self, column: String, objects: u64) -> ColumnStats {
         let distinct = self.text.then_some(self.texts.len());
         let mut frequent: Vec<(String, u64)> = self.texts.into_iter().collect();

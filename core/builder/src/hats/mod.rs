@@ -23,12 +23,14 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
+use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 /// Where HATS has an object's pixel of order 29.
 pub const PIXEL: &str = "_healpix_29";
@@ -99,7 +101,7 @@ struct FileNote {
 /// # Errors
 /// If two objects have one name, if nothing was written, or if the disk refuses; the pieces stay, so that
 /// the same command can go on.
-pub fn assemble(out: &Path, pieces: &Pieces, layout: &Layout, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+pub fn assemble(out: &Path, pieces: &Pieces, layout: &Layout, progress: &mut (dyn FnMut(u64, u64) + Send)) -> Result<()> {
     if fs::exists(out).map_err(Error::io("read", out))? {
         return Err(DataError::Exists { path: out.into() }.into());
     }
@@ -117,26 +119,29 @@ pub fn assemble(out: &Path, pieces: &Pieces, layout: &Layout, progress: &mut dyn
     for (name, bytes) in &layout.beside {
         fs::write(root.join(name), bytes).map_err(Error::io("write", &root.join(name)))?;
     }
-    let (mut files, mut done) = (Vec::new(), 0);
     let tiles = if pieces.on_sky() { tiles::choose(&pieces.pixels(), layout.rows_per_tile) } else { Vec::new() };
-    if pieces.on_sky() {
-        for tile in &tiles {
-            let path = root.join("dataset").join(tile.path());
-            let metadata = write(&path, &schema, pieces.read(Some(tile))?, &mut |rows| {
-                done += rows;
-                progress(done, total);
-            })?;
-            files.push((format!("dataset/{}", tile.path()), tile.path(), metadata));
+    let done = Mutex::new((0, progress));
+    let wrote = |rows: u64| {
+        if let Ok(mut done) = done.lock() {
+            done.0 += rows;
+            let written = done.0;
+            (done.1)(written, total);
         }
+    };
+    let files = if pieces.on_sky() {
+        let tile = |tile: &Tile| {
+            let path = format!("dataset/{}", tile.path());
+            let metadata = write(&root.join(&path), &schema, pieces.read(Some(tile))?, &wrote)?;
+            Ok((path, tile.path(), metadata))
+        };
+        let files = tiles.par_iter().map(tile).collect::<Result<Vec<_>>>()?;
         let parts: Vec<_> = files.iter().map(|(_, path, m)| (path.as_str(), m)).collect();
         metadata::write(&root, &tiles, &parts, total, layout)?;
+        files
     } else {
-        let metadata = write(&root.join("part-00000.parquet"), &schema, pieces.read(None)?, &mut |rows| {
-            done += rows;
-            progress(done, total);
-        })?;
-        files.push(("part-00000.parquet".into(), String::new(), metadata));
-    }
+        let metadata = write(&root.join("part-00000.parquet"), &schema, pieces.read(None)?, &wrote)?;
+        vec![("part-00000.parquet".into(), String::new(), metadata)]
+    };
     note(&root, &files, layout)?;
     fs::rename(&root, out).map_err(Error::io("create", out))?;
     if let Some(folder) = out.parent().filter(|f| !f.as_os_str().is_empty()) {
@@ -151,14 +156,15 @@ fn write(
     path: &Path,
     schema: &SchemaRef,
     batches: impl Iterator<Item = Result<RecordBatch>>,
-    wrote: &mut dyn FnMut(u64),
+    wrote: &(dyn Fn(u64) + Sync),
 ) -> Result<ParquetMetaData> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     }
     let file = File::create(path).map_err(Error::io("create", path))?;
     let synced = file.try_clone().map_err(Error::io("create", path))?;
-    let mut writer = writer(file, schema, ZstdLevel::try_new(3).unwrap_or_default()).map_err(failed(path))?;
+    let level = ZstdLevel::try_new(1).unwrap_or_default();
+    let mut writer = writer(file, schema, Compression::ZSTD(level)).map_err(failed(path))?;
     for batch in batches {
         let batch = batch?;
         writer.write(&batch).map_err(failed(path))?;
@@ -172,9 +178,9 @@ fn write(
     Ok(metadata)
 }
 
-fn writer(file: File, schema: &SchemaRef, level: ZstdLevel) -> parquet::errors::Result<ArrowWriter<File>> {
+fn writer(file: File, schema: &SchemaRef, how: Compression) -> parquet::errors::Result<ArrowWriter<File>> {
     // Dictionaries don't pay for measured numbers, and cost time.
-    let numbers = WriterProperties::builder().set_compression(Compression::ZSTD(level)).set_dictionary_enabled(false);
+    let numbers = WriterProperties::builder().set_compression(how).set_dictionary_enabled(false);
     let texts = schema.fields().iter().filter(|f| f.data_type().is_string());
     let properties = texts.fold(numbers, |p, f| {
         p.set_column_dictionary_enabled(parquet::schema::types::ColumnPath::from(f.name().clone()), true)
@@ -201,11 +207,11 @@ fn failed(path: &Path) -> impl Fn(parquet::errors::ParquetError) -> Error {
 fn note(root: &Path, files: &[(String, String, ParquetMetaData)], layout: &Layout) -> Result<()> {
     let table = Table::open(root)?;
     let found = stats(&table, &mut |_, _| {})?;
-    let mut file = Vec::new();
-    for (path, _, metadata) in files {
+    let one = |(path, _, metadata): &(String, String, ParquetMetaData)| {
         let rows = metadata.file_metadata().num_rows().unsigned_abs();
-        file.push(FileNote { path: path.clone(), rows, sha256: sha256(&root.join(path))? });
-    }
+        Ok(FileNote { path: path.clone(), rows, sha256: sha256(&root.join(path))? })
+    };
+    let file = files.par_iter().map(one).collect::<Result<Vec<_>>>()?;
     let notes = Notes {
         name: &layout.name,
         made_by: format!("panchroma {}", env!("CARGO_PKG_VERSION")),

@@ -12,7 +12,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use panchroma_core::data::DataError;
 use panchroma_core::{Error, Result};
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
-use parquet::basic::ZstdLevel;
+use parquet::basic::Compression;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -198,7 +198,7 @@ impl Piece {
         let sorted = RecordBatch::try_new(schema.clone(), arrays).map_err(arrow)?;
         let partial = path.with_extension("writing");
         let file = File::create(&partial).map_err(Error::io("create", &partial))?;
-        let mut writer = writer(file, &schema, ZstdLevel::try_new(1).unwrap_or_default()).map_err(failed(&partial))?;
+        let mut writer = writer(file, &schema, Compression::LZ4_RAW).map_err(failed(&partial))?;
         for start in (0..sorted.num_rows()).step_by(ROWS) {
             writer.write(&sorted.slice(start, ROWS.min(sorted.num_rows() - start))).map_err(failed(&partial))?;
         }

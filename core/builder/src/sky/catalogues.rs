@@ -93,7 +93,7 @@ pub fn match_catalogues(
     paths: &[PathBuf],
     settings: &MatchSettings,
     out: &Path,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<MatchReport> {
     if fs::exists(out).map_err(Error::io("read", out))? {
         return Err(DataError::Exists { path: out.into() }.into());
@@ -116,7 +116,7 @@ fn joined(
     settings: &MatchSettings,
     out: &Path,
     folder: &Path,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<MatchReport> {
     let mut inputs: Vec<Input> = Vec::new();
     for path in paths {
