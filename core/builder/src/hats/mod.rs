@@ -101,7 +101,12 @@ struct FileNote {
 /// # Errors
 /// If two objects have one name, if nothing was written, or if the disk refuses; the pieces stay, so that
 /// the same command can go on.
-pub fn assemble(out: &Path, pieces: &Pieces, layout: &Layout, progress: &mut (dyn FnMut(u64, u64) + Send)) -> Result<()> {
+pub fn assemble(
+    out: &Path,
+    pieces: &Pieces,
+    layout: &Layout,
+    progress: &mut (dyn FnMut(u64, u64) + Send),
+) -> Result<()> {
     if fs::exists(out).map_err(Error::io("read", out))? {
         return Err(DataError::Exists { path: out.into() }.into());
     }
