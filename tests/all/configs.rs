@@ -13,7 +13,8 @@ fn configs() -> Vec<PathBuf> {
     fn below(folder: &Path, into: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
-            if path.is_dir() {
+            // Mappings of survey files are no runs.
+            if path.is_dir() && !path.ends_with("configs/ingest") {
                 below(&path, into);
             } else if path.extension().is_some_and(|ending| ending == "toml") {
                 into.push(path);

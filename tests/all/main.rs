@@ -1,6 +1,7 @@
 //! The tests of the whole, one binary: linking is what takes the time.
 
 mod configs; // every file in configs/ runs
+mod data; // catalogues from files: ingest, match, stats, validate, show
 mod docs; // what is written in the docs is true
 mod errors; // what a user does wrong, and the exact words that come back
 mod runs; // resume, determinism, interruption, full disks, damaged checkpoints

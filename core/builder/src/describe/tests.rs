@@ -1,3 +1,5 @@
+//! On catalogues of a few rows, each with one fault.
+
 use super::*;
 use arrow_array::builder::{Float32Builder, ListBuilder};
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, StructArray};

@@ -42,18 +42,17 @@ impl Journal {
         let mapping: String = Sha256::digest(said).iter().map(|byte| format!("{byte:02x}")).collect();
         let mut lines = text.lines();
         let header = lines.next().map(serde_json::from_str::<Header>);
-        let mut done = Vec::new();
+        // A line that is cut short was being written when the machine stopped: its files are read again.
+        let whole = |d: &Done| d.pieces.iter().all(|(name, _)| folder.join(name).is_file());
+        let done: Vec<Done> = lines.map_while(|line| serde_json::from_str(line).ok()).filter(whole).collect();
         match header {
-            Some(Ok(header)) if header.mapping != mapping => {
+            Some(Ok(header)) if header.mapping == mapping => {}
+            // A mapping that was corrected before anything was read is no other one.
+            _ if done.is_empty() => {}
+            _ => {
                 let reason = "is of an unfinished ingest by another mapping".to_owned();
                 return Err(source(folder, "", reason, "go on with that mapping, or remove the folder"));
             }
-            // A line that is cut short was being written when the machine stopped: its files are read again.
-            Some(Ok(_)) => {
-                let whole = |d: &Done| d.pieces.iter().all(|(name, _)| folder.join(name).is_file());
-                done = lines.map_while(|line| serde_json::from_str::<Done>(line).ok()).filter(whole).collect();
-            }
-            _ => {}
         }
         // Written anew, without what was cut short.
         let partial = folder.join("journal.writing");

@@ -1,3 +1,5 @@
+//! Mappings on small files, sound and broken, and interruptions.
+
 use super::*;
 use crate::describe::{Checks, Table, stats, validate};
 use fits_well::FitsWriter;
@@ -136,7 +138,8 @@ fn another_mapping_does_not_go_on_with_what_is_there() {
     let place = Place::new(2);
     fs::create_dir(place.path("out.partial")).expect("a folder");
     let mapping = place.mapping(str::to_owned).expect("a mapping");
-    Journal::open(&place.path("out.partial"), &mapping).expect("a journal");
+    let mut journal = Journal::open(&place.path("out.partial"), &mapping).expect("a journal");
+    journal.add(&Done { files: vec!["a".into()], pieces: vec![], skipped: vec![] }).expect("noted");
     let error = place.run(|m| m.replace("flux = ", "flux2 = ")).expect_err("another mapping");
     assert!(error.to_string().contains("unfinished ingest by another mapping"), "{error}");
 }

@@ -1,3 +1,5 @@
+//! Against brute force, where matchers lose pairs.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,0 +1,95 @@
+//! `panchroma data`: what a user types, from files to a catalogue and a look at it.
+
+use crate::support::{ROOT, fails, succeeds};
+use std::fs;
+use std::path::Path;
+
+/// A table of sources and a mapping for it.
+fn table(folder: &Path) -> (String, String) {
+    let csv = folder.join("sources.csv");
+    fs::write(&csv, "name,ra,dec,mag\na,359.99995,0,17.5\nb,120.5,-89.9999,18\nc,10,20,\n").expect("written");
+    let mapping = folder.join("sources.toml");
+    let text = format!(
+        "[source]\nfiles = [{csv:?}]\nlayout = \"row\"\n[column]\nobject_id = {{ from = \"name\" }}\n\
+         ra = {{ from = \"ra\" }}\ndec = {{ from = \"dec\" }}\nmag = {{ from = \"mag\", type = \"f32\" }}\n"
+    );
+    fs::write(&mapping, text).expect("written");
+    (mapping.display().to_string(), csv.display().to_string())
+}
+
+#[test]
+fn a_table_is_ingested_checked_counted_and_matched() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mapping, _) = table(folder.path());
+    let name = |n: &str| folder.path().join(n).display().to_string();
+    let (out, both) = (name("out"), name("both"));
+    assert!(succeeds(&["data", "ingest", &mapping, "--out", &out]).starts_with("3 objects from 1 files"));
+    assert!(succeeds(&["data", "validate", &out]).contains("is sound"));
+    let stats: serde_json::Value = serde_json::from_str(&succeeds(&["data", "stats", &out, "--json"])).expect("JSON");
+    let mag = stats["columns"].as_array().expect("columns").iter().find(|c| c["column"] == "mag").expect("mag");
+    assert_eq!((mag["present"].as_u64(), mag["missing"].as_u64()), (Some(2), Some(1)));
+    assert_eq!(mag["percentiles"][3], 17.75);
+    // Across RA 0, and around the pole: counterparts in another table, which is read as it is.
+    let other = name("other.csv");
+    fs::write(&other, "object_id,ra,dec\nx,0.00005,0\ny,300.5,-89.9999\nz,50,50\n").expect("written");
+    let said = succeeds(&["data", "match", &out, &other, "--radius", "1", "--out", &both]);
+    assert!(said.contains("out x other: 2 of 2 pairs within 1 arcsec"), "{said}");
+    assert!(succeeds(&["data", "validate", &both]).contains("is sound"));
+    let report = fs::read_to_string(folder.path().join("both/match.json")).expect("a report");
+    assert!(report.contains("\"completeness\": 0.6666"), "{report}");
+    let said = succeeds(&["data", "match", &out, &other, "--keep", "outer", "--out", &name("outer")]);
+    assert!(said.contains("4 objects"), "{said}");
+    assert!(fails(3, &["data", "match", &out, &other, "--out", &both], &[]).contains("exists"));
+}
+
+#[test]
+fn every_mapping_in_configs_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("out").display().to_string();
+    let mut count = 0;
+    for entry in fs::read_dir(Path::new(ROOT).join("configs/ingest")).expect("a folder") {
+        let mapping = entry.expect("an entry").path().display().to_string();
+        // Read and checked before files are looked for.
+        let said =
+            fails(3, &["data", "ingest", &mapping, "--out", &out, "--set", "source.files=['no/such.file']"], &[]);
+        assert!(said.contains("matches no file"), "{mapping}: {said}");
+        count += 1;
+    }
+    assert!(count >= 5);
+}
+
+#[test]
+fn an_object_is_drawn_and_a_wrong_name_gets_the_nearest() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let png = folder.path().join("a.png");
+    succeeds(&["data", "show", "data/ztf_alerts", "ZTF20abfcszi", "--out", &png.display().to_string()]);
+    assert!(fs::read(&png).expect("a picture").starts_with(b"\x89PNG"));
+    let html = folder.path().join("a.html");
+    succeeds(&["data", "show", "data/supernovae", "ASASSN-14jg", "--out", &html.display().to_string()]);
+    let page = fs::read_to_string(&html).expect("a page");
+    assert!(page.contains("<svg") && page.contains("ASASSN-14jg") && !page.contains("<script"));
+    let said = fails(2, &["data", "show", "data/supernovae", "ASASSN-14zzz"], &[]);
+    assert!(said.contains("no object is called `ASASSN-14zzz`") && said.contains("ASASSN-14"), "{said}");
+}
+
+#[test]
+fn what_is_wrong_has_its_place_and_its_exit_code() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mapping, csv) = table(folder.path());
+    let out = folder.path().join("out").display().to_string();
+    let ingest =
+        |set: &str| fails(3, &["data", "ingest", &mapping, "--out", &out, "--set", set], &[(folder.path(), "DIR")]);
+    assert!(
+        ingest("column.mag.from='magg'").contains("`DIR/sources.csv`, has no column `magg`")
+            || ingest("column.mag.from='magg'").contains("has no column `magg`")
+    );
+    assert!(ingest("column.mag.to='Jy'").contains("does not say its unit"));
+    let said = fails(2, &["data", "ingest", &mapping, "--out", &out, "--set", "source.layot='row'"], &[]);
+    assert!(said.contains("unknown key `layot`") && said.contains("`layout`"), "{said}");
+    assert!(fails(2, &["data", "match", &csv, "--out", &out], &[]).contains("2"));
+    // A catalogue that is wrong: one position off the sky.
+    fs::write(&csv, "name,ra,dec,mag\na,361,0,1\n").expect("written");
+    let said = fails(3, &["data", "ingest", &mapping, "--out", &out], &[]);
+    assert!(said.contains("object `a`, column `ra`: expected 0 to 360 degrees, got 361"), "{said}");
+    assert!(!Path::new(&out).exists());
+}
