@@ -49,7 +49,7 @@ impl Embed {
             .coordinates
             .iter()
             .map(|coordinate| {
-                let p = parameters.pp(coordinate.name);
+                let p = parameters.pp(&coordinate.name);
                 let fourier = |shortest: f64, longest: f64, frequencies: usize, log: bool| -> Result<CoordinateEmbed> {
                     let steps = frequencies.saturating_sub(1).max(1) as f64;
                     let radians: Vec<f32> = (0..frequencies)
@@ -181,7 +181,7 @@ mod tests {
             let tokens = |coordinate: f32| -> Result<Vec<f32>> {
                 let p = Parameters::new(1, &Device::Cpu);
                 let spec = TokenSpec {
-                    coordinates: vec![Coordinate { name: "c", unit: "", encoding, metadata: false }],
+                    coordinates: vec![Coordinate { name: "c".into(), unit: "", encoding, metadata: false }],
                     ..spec()
                 };
                 let tokens = Tokens {
@@ -202,7 +202,7 @@ mod tests {
 
     fn spec() -> TokenSpec {
         let encoding = Encoding::Fourier { shortest: 1.0, longest: 100.0, frequencies: 4 };
-        let coordinates = vec![Coordinate { name: "time", unit: "day", encoding, metadata: false }];
+        let coordinates = vec![Coordinate { name: "time".into(), unit: "day", encoding, metadata: false }];
         TokenSpec { kind: TokenKind::Patches { width: 2 }, max_tokens: 3, coordinates }
     }
 

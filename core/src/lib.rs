@@ -19,6 +19,7 @@ pub mod evaluate;
 pub mod experiment;
 pub mod features;
 pub mod head;
+pub mod metadata;
 pub mod metrics;
 pub mod modality;
 pub mod model;

@@ -5,6 +5,7 @@
 use crate::random::{self, Random};
 use crate::{Mode, Result};
 use candle_core::{DType, Device, Tensor};
+use std::borrow::Cow;
 
 /// Whether tokens are values or codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ pub enum Encoding {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Coordinate {
     /// Name, for example `time`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Unit of the numbers in [`Tokens::coordinates`].
     pub unit: &'static str,
     /// How it is encoded.

@@ -66,8 +66,12 @@ struct AsItIs;
 
 impl Tokenizer for AsItIs {
     fn spec(&self) -> TokenSpec {
-        let coordinates =
-            vec![Coordinate { name: "column", unit: "", encoding: Encoding::Category { size: 1 }, metadata: false }];
+        let coordinates = vec![Coordinate {
+            name: "column".into(),
+            unit: "",
+            encoding: Encoding::Category { size: 1 },
+            metadata: false,
+        }];
         TokenSpec { kind: TokenKind::Patches { width: 1 }, max_tokens: 1, coordinates }
     }
     fn tokenize(&self, arrays: &Arrays, _context: &Forward) -> Result<Tokens> {

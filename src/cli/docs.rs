@@ -5,6 +5,7 @@ use super::schema::{inline, resolved};
 use clap::Args;
 use panchroma_core::data::DataConfig;
 use panchroma_core::evaluate::{EvaluateConfig, ProbeKeys};
+use panchroma_core::metadata::MetadataConfig;
 use panchroma_core::registry::Catalogue;
 use panchroma_core::train::TrainConfig;
 use panchroma_core::{Error, Kind, Registry, Result, RunConfig};
@@ -59,6 +60,7 @@ fn chapters(registry: &Registry) -> Vec<Chapter> {
     let mut chapters =
         vec![table("run", "`[run]`", &inline::<RunConfig>()), table("data", "`[data]`", &inline::<DataConfig>())];
     plugins(&registry.modalities, "[modality.NAME]", &mut chapters);
+    chapters.push(table("metadata", "`[modality.NAME.metadata.KEY]`, for any modality", &inline::<MetadataConfig>()));
     plugins(&registry.tokenizers, "[modality.NAME.tokenizer]", &mut chapters);
     plugins(&registry.trunks, "[trunk]", &mut chapters);
     plugins(&registry.heads, "[head.NAME]", &mut chapters);

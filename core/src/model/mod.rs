@@ -5,6 +5,7 @@ mod plan;
 pub use plan::{HeadPlan, ModalityPlan, Plan};
 
 use crate::embed::Embed;
+use crate::metadata::{self, Metadata};
 use crate::tokens::Forward;
 use crate::{
     Arrays, Batch, Column, Error, Experiment, Features, Head, HeadContext, HeadOutput, Modality, ModalityContext, Mode,
@@ -22,6 +23,10 @@ struct Part {
     kind: String,
     modality: Box<dyn Modality>,
     tokenizer: Box<dyn Tokenizer>,
+    /// What the tokenizer gives.
+    tokens: TokenSpec,
+    metadata: Metadata,
+    /// What goes into the embedding: with the metadata.
     spec: TokenSpec,
     embed: Embed,
 }
@@ -62,18 +67,19 @@ impl Model {
         let parameters = Parameters::new(experiment.run.seed, device);
         let mut built = Vec::new();
         for (name, section) in root.sections("modality")? {
-            let own = section.without(&["tokenizer"]);
+            let own = section.without(&["tokenizer"]).without(&metadata::KEYS);
             let modality = registry.modalities.build(&own, &ModalityContext { name: &name })?;
             // After the modality, so that a misspelt `tokenizer` is not reported as a missing one.
             let tokenizer = section.require("tokenizer")?;
             let arrays = modality.spec();
             let context = TokenizerContext { modality: &name, arrays: &arrays };
             let tokenizer = registry.tokenizers.build(&tokenizer, &context)?;
-            let spec = tokenizer.spec();
-            built.push((name, section.kind()?, modality, tokenizer, spec));
+            let metadata = Metadata::read(&name, &section)?;
+            let spec = metadata.extend(&tokenizer.spec());
+            built.push((name, section.kind()?, modality, tokenizer, metadata, spec));
         }
         let specs: Vec<(String, TokenSpec)> =
-            built.iter().map(|(name, _, _, _, spec)| (name.clone(), spec.clone())).collect();
+            built.iter().map(|(name, .., spec)| (name.clone(), spec.clone())).collect();
         let names: Vec<String> = specs.iter().map(|(name, _)| name.clone()).collect();
         let section = root.section("trunk")?.ok_or_else(|| root.reject("trunk", "must be a table"))?;
         let trunk = registry
@@ -93,9 +99,10 @@ impl Model {
         }
         let parts = built
             .into_iter()
-            .map(|(name, kind, modality, tokenizer, spec)| {
+            .map(|(name, kind, modality, tokenizer, metadata, spec)| {
                 let embed = Embed::new(&name, &spec, width, &parameters.pp("embed").pp(&name))?;
-                Ok(Part { name, kind, modality, tokenizer, spec, embed })
+                let tokens = tokenizer.spec();
+                Ok(Part { name, kind, modality, tokenizer, tokens, metadata, spec, embed })
             })
             .collect::<Result<_>>()?;
         Ok(Self { parts, trunk, heads, parameters, device: device.clone(), seed: experiment.run.seed })
@@ -126,7 +133,10 @@ impl Model {
             let reader = format!("[{table}.{name}]");
             columns.into_iter().map(move |c| c.read_by(reader.clone()))
         };
-        let modalities = self.parts.iter().flat_map(|p| named("modality", &p.name, p.modality.columns()));
+        let modalities = self.parts.iter().flat_map(|p| {
+            let columns = p.modality.columns().into_iter().chain(p.metadata.columns());
+            named("modality", &p.name, columns.collect())
+        });
         let heads = self.heads.iter().flat_map(|h| named("head", &h.name, h.head.columns()));
         for column in modalities.chain(heads).chain(more.iter().cloned()) {
             let key = (column.path.clone(), column.kind, column.depth);
@@ -142,6 +152,7 @@ impl Model {
     pub fn fit<I: Iterator<Item = Result<Rows>>>(&mut self, mut rows: impl FnMut() -> I) -> Result<()> {
         for part in &mut self.parts {
             part.modality.fit(&mut rows())?;
+            part.metadata.fit(&mut rows())?;
         }
         Ok(())
     }
@@ -149,7 +160,9 @@ impl Model {
     /// What each modality learned, for the checkpoint.
     #[must_use]
     pub fn fitted(&self) -> BTreeMap<String, Value> {
-        self.parts.iter().map(|p| (p.name.clone(), p.modality.fitted())).collect()
+        let modality = self.parts.iter().map(|p| (p.name.clone(), p.modality.fitted()));
+        let metadata = self.parts.iter().map(|p| (p.metadata_key(), p.metadata.fitted()));
+        modality.chain(metadata.filter(|(_, fitted)| !fitted.is_null())).collect()
     }
 
     /// Takes back what [`Self::fitted`] gave.
@@ -159,6 +172,7 @@ impl Model {
     pub fn restore(&mut self, fitted: &BTreeMap<String, Value>) -> Result<()> {
         for part in &mut self.parts {
             part.modality.restore(fitted.get(&part.name).unwrap_or(&Value::Null))?;
+            part.metadata.restore(fitted.get(&part.metadata_key()).unwrap_or(&Value::Null))?;
         }
         Ok(())
     }
@@ -233,12 +247,17 @@ impl Model {
 }
 
 impl Part {
+    /// Where its metadata's categories are in a checkpoint. No modality's name has a dot.
+    fn metadata_key(&self) -> String {
+        format!("{}.metadata", self.name)
+    }
+
     fn prepare(&self, rows: &Rows, context: PrepareContext<'_>) -> Result<(Arrays, Tokens)> {
         let arrays = self.modality.prepare(rows, &context)?;
         arrays.check(&self.name, &self.modality.spec())?;
         let forward = Forward { mode: context.mode, seed: context.seed, step: context.epoch };
         let tokens = self.tokenizer.tokenize(&arrays, &forward)?;
-        tokens.check(&self.name, &self.spec)?;
+        tokens.check(&self.name, &self.tokens)?;
         if tokens.len() != rows.len() {
             return Err(Error::Shape {
                 part: format!("tokens of `{}`", self.name),
@@ -246,6 +265,7 @@ impl Part {
                 found: tokens.len().to_string(),
             });
         }
+        let tokens = self.metadata.add(tokens, rows, &self.spec, &context)?;
         Ok((arrays, tokens))
     }
 }

@@ -99,7 +99,7 @@ impl Part {
                 .spec
                 .coordinates
                 .iter()
-                .map(|c| if c.unit.is_empty() { c.name.to_owned() } else { format!("{} ({})", c.name, c.unit) })
+                .map(|c| if c.unit.is_empty() { c.name.to_string() } else { format!("{} ({})", c.name, c.unit) })
                 .collect(),
         }
     }

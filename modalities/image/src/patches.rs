@@ -132,10 +132,10 @@ impl Tokenizer for Patches {
             frequencies: 12,
         };
         let mut coordinates: Vec<Coordinate> =
-            ["x", "y"].map(|name| Coordinate { name, unit: "pixel", encoding, metadata: false }).into();
+            ["x", "y"].map(|name| Coordinate { name: name.into(), unit: "pixel", encoding, metadata: false }).into();
         if self.layout == Layout::PerBand {
             let encoding = Encoding::Category { size: self.channels };
-            coordinates.push(Coordinate { name: "channel", unit: "", encoding, metadata: false });
+            coordinates.push(Coordinate { name: "channel".into(), unit: "", encoding, metadata: false });
         }
         TokenSpec {
             kind: TokenKind::Patches { width: self.depth() * self.patch * self.patch },

@@ -135,7 +135,12 @@ impl Tokenizer for Slices {
         TokenSpec {
             kind: TokenKind::Patches { width: self.patch() },
             max_tokens: self.tokens,
-            coordinates: vec![Coordinate { name: "ln_wavelength", unit: "ln Angstrom", encoding, metadata: false }],
+            coordinates: vec![Coordinate {
+                name: "ln_wavelength".into(),
+                unit: "ln Angstrom",
+                encoding,
+                metadata: false,
+            }],
         }
     }
 

@@ -54,7 +54,7 @@ impl Tokenizer for Columns {
             kind: TokenKind::Patches { width: self.width },
             max_tokens: self.columns,
             coordinates: vec![Coordinate {
-                name: "column",
+                name: "column".into(),
                 unit: "",
                 encoding: Encoding::Category { size: self.columns },
                 metadata: false,

@@ -96,7 +96,7 @@ impl Tokenizer for Observations {
             max_tokens: self.max_tokens,
             coordinates: vec![
                 Coordinate {
-                    name: "time",
+                    name: "time".into(),
                     unit: "day",
                     encoding: Encoding::Fourier {
                         shortest: self.config.shortest_days,
@@ -106,7 +106,7 @@ impl Tokenizer for Observations {
                     metadata: false,
                 },
                 Coordinate {
-                    name: "wavelength",
+                    name: "wavelength".into(),
                     unit: "ln(Angstrom)",
                     // Neighbouring broad bands differ by 0.2 or so; ultraviolet to mid infrared is 3.
                     encoding: Encoding::Fourier {

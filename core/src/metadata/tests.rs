@@ -1,0 +1,129 @@
+//! Encoders, unknown values, dropping, and what a checkpoint keeps.
+
+use super::*;
+use crate::{TokenKind, TokenValues};
+use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+use candle_core::DType;
+use std::sync::Arc;
+
+fn rows(surveys: &[Option<&str>], seeing: &[Option<f64>]) -> Rows {
+    let ids = (0..surveys.len()).map(|i| format!("object {i}")).collect();
+    let place = vec![Some(90.0); surveys.len()];
+    let columns = RecordBatch::try_from_iter([
+        ("survey", Arc::new(StringArray::from(surveys.to_vec())) as ArrayRef),
+        ("seeing", Arc::new(Float64Array::from(seeing.to_vec()))),
+        ("ra", Arc::new(Float64Array::from(place))),
+        ("dec", Arc::new(Float64Array::from(vec![Some(0.0); surveys.len()]))),
+    ])
+    .expect("columns of one length");
+    Rows::new(ids, columns).expect("as many names as rows")
+}
+
+const TABLE: &str = "metadata_dropout = 0.5
+[metadata.survey]
+encoder = \"categorical\"
+categories = 2
+[metadata.seeing]
+encoder = \"log\"
+smallest = 0.5
+largest = 5.0
+[metadata.place]
+encoder = \"sphere\"
+";
+
+fn metadata(text: &str) -> Result<Metadata> {
+    Metadata::read("image", &Section::from_toml("modality.image", text)?)
+}
+
+fn spec() -> TokenSpec {
+    let encoding = Encoding::Fourier { shortest: 1.0, longest: 10.0, frequencies: 2 };
+    let own = Coordinate { name: "x".into(), unit: "pixel", encoding, metadata: false };
+    TokenSpec { kind: TokenKind::Patches { width: 1 }, max_tokens: 2, coordinates: vec![own] }
+}
+
+/// `[B][T][C]`.
+fn added(metadata: &Metadata, rows: &Rows, mode: Mode, epoch: u64) -> Vec<Vec<Vec<f32>>> {
+    let b = rows.len();
+    let tokens = Tokens {
+        values: TokenValues::Patches(Tensor::zeros((b, 2, 1), DType::F32, &Device::Cpu).expect("zeros")),
+        valid: Tensor::ones((b, 2), DType::U8, &Device::Cpu).expect("ones"),
+        coordinates: Tensor::full(7f32, (b, 2, 1), &Device::Cpu).expect("full"),
+        weights: None,
+        present: vec![true; b],
+    };
+    let context = PrepareContext { mode, seed: 1, epoch, modality: "image" };
+    let spec = metadata.extend(&spec());
+    let tokens = metadata.add(tokens, rows, &spec, &context).expect("adds");
+    tokens.check("image", &spec).expect("fits its spec");
+    tokens.coordinates.to_vec3().expect("f32")
+}
+
+#[test]
+fn every_token_of_an_object_gets_what_is_known_of_it() {
+    let mut metadata = metadata(TABLE).expect("a table");
+    let rows =
+        rows(&[Some("des"), Some("sdss"), Some("des"), Some("ztf")], &[Some(1.0), None, Some(f64::NAN), Some(2.0)]);
+    metadata.fit(&mut std::iter::once(Ok(rows.clone()))).expect("fits");
+    let found = added(&metadata, &rows, Mode::Evaluate, 0);
+    for object in &found {
+        assert_eq!(format!("{:?}", object[0]), format!("{:?}", object[1]), "both tokens alike");
+    }
+    // The most frequent first, then by name; the third of two categories is unknown.
+    let survey: Vec<f32> = found.iter().map(|o| o[0][1]).collect();
+    assert_eq!(survey[..3], [0.0, 1.0, 0.0]);
+    assert!(survey[3].is_nan());
+    let seeing: Vec<f32> = found.iter().map(|o| o[0][2]).collect();
+    assert!(seeing[0] == 1.0 && seeing[1].is_nan() && seeing[2].is_nan() && seeing[3] == 2.0);
+    assert!(found[0][0][3].abs() < 1e-6 && (found[0][0][4] - 1.0).abs() < 1e-6 && found[0][0][5].abs() < 1e-6);
+    assert_eq!(found[0][0][0], 7.0, "the tokenizer's own stays");
+    // A survey that training never saw, and none.
+    let others = self::rows(&[Some("euclid"), None], &[None, None]);
+    assert!(added(&metadata, &others, Mode::Evaluate, 0).iter().all(|o| o[0][1].is_nan()));
+}
+
+#[test]
+fn training_drops_some_of_it_the_same_way_every_time_and_use_drops_none() {
+    let mut metadata = metadata(TABLE).expect("a table");
+    let rows = rows(&[Some("des"); 200], &[Some(1.0); 200]);
+    metadata.fit(&mut std::iter::once(Ok(rows.clone()))).expect("fits");
+    let found = added(&metadata, &rows, Mode::Train, 3);
+    let dropped = |c: usize| found.iter().filter(|o| o[0][c].is_nan()).count();
+    for c in [1, 2, 3] {
+        assert!((60..140).contains(&dropped(c)), "{} of 200", dropped(c));
+    }
+    assert_eq!(dropped(0), 0, "where a token stands is never dropped");
+    assert!(found.iter().all(|o| o[0][3].is_nan() == o[0][5].is_nan()), "a place is known as a whole");
+    assert!(found.iter().any(|o| o[0][1].is_nan() != o[0][2].is_nan()), "each for itself");
+    assert_eq!(format!("{found:?}"), format!("{:?}", added(&metadata, &rows, Mode::Train, 3)));
+    assert_ne!(format!("{found:?}"), format!("{:?}", added(&metadata, &rows, Mode::Train, 4)));
+    assert!(added(&metadata, &rows, Mode::Evaluate, 3).iter().flatten().flatten().all(|v| !v.is_nan()));
+}
+
+#[test]
+fn categories_are_kept_in_the_checkpoint() {
+    let mut fitted = metadata(TABLE).expect("a table");
+    let rows = rows(&[Some("des"), Some("sdss")], &[None, None]);
+    fitted.fit(&mut std::iter::once(Ok(rows.clone()))).expect("fits");
+    let mut restored = metadata(TABLE).expect("a table");
+    restored.restore(&fitted.fitted()).expect("restores");
+    let same = |m: &Metadata| format!("{:?}", added(m, &rows, Mode::Evaluate, 0));
+    assert_eq!(same(&fitted), same(&restored));
+    assert!(restored.restore(&Value::Null).is_err());
+    let none = self::rows(&[None, None], &[None, None]);
+    let error = fitted.fit(&mut std::iter::once(Ok(none))).expect_err("nothing to learn from");
+    assert!(error.to_string().contains("column `survey` of [modality.image] has no value"), "{error}");
+}
+
+#[test]
+fn a_table_that_makes_no_sense_is_refused_at_its_key() {
+    for (text, said) in [
+        ("[metadata.seeing]\nencoder = \"log\"\nsmallest = 0.5\n", "positive number for the encoder of `seeing`"),
+        ("[metadata.seeing]\nencoder = \"fourier\"\nshortest = 5.0\nlongest = 1.0\n", "must be above `shortest`"),
+        ("[metadata.survey]\nencoder = \"categorical\"\ncategories = 0\n", "expected 1 to 4096"),
+        ("[metadata.survey]\nencoder = \"one_hot\"\n", "one_hot"),
+        ("metadata_dropout = 1.0\n", "expected 0 up to below 1"),
+    ] {
+        let error = metadata(text).expect_err(text).to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}
