@@ -10,6 +10,7 @@
 //! with [`registry::Descriptor`] and `inventory::submit!`.
 
 pub mod arrays;
+pub mod bands;
 pub mod batch;
 pub mod config;
 pub mod data;

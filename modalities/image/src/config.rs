@@ -3,6 +3,7 @@
 use panchroma_core::{Result, Section};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Keys of `[modality.NAME]` with `kind = "image"`.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -28,9 +29,37 @@ pub struct ImageConfig {
     /// Names of the planes that become channels, in this order. An object that lacks some of them keeps
     /// the others.
     pub channels: Vec<String>,
+    /// Field with the names of the photometric bands of the planes, for their wavelengths; default `band`. The column
+    /// may lack it.
+    #[serde(default = "band")]
+    pub band: String,
+    /// Wavelengths of bands in Angstrom, beside or instead of the built-in ones, for example `{ X = 5000.0 }`.
+    /// What a band of unknown wavelength shows is used, but says nothing of its wavelength. Default none.
+    #[serde(default)]
+    pub bands: BTreeMap<String, f64>,
+    /// Field with the width of a point source in each plane (full width at half maximum), in arcseconds; default
+    /// `psf_fwhm`. The column may lack it.
+    #[serde(default = "psf_fwhm")]
+    pub psf_fwhm: String,
+    /// Field with the width of a pixel in each plane, in arcseconds; default `scale`. The column may lack it.
+    #[serde(default = "scale")]
+    pub scale: String,
     /// Side of the square, in pixels, that is cut out around the centre; smaller images are padded.
     pub size: usize,
-    /// `asinh` (default): linear for faint pixels, logarithmic for bright ones; or `linear`.
+    /// `crop` (default) keeps the pixels of the data; `stretch` brings the whole image to `size`, however large it is.
+    #[serde(default)]
+    pub resize: Resize,
+    /// Width of a pixel in arcseconds that all images are brought to before the square is cut out, so that surveys
+    /// of different pixels show an object in the same size; needs the field `scale`. Default: each keeps its own.
+    #[serde(default)]
+    pub pixel_scale: Option<f64>,
+    /// Column with the E(B-V) of the dust before the object (as Schlegel et al. 1998): the flux of bands of known
+    /// wavelength is corrected for it. Default: it is not.
+    #[serde(default)]
+    pub ebv: Option<String>,
+    /// `asinh` (default): linear for faint pixels, logarithmic for bright ones; or `linear`. Asinh magnitudes are
+    /// `asinh` with twice their softening b as `softening`: the rest of them is a factor and a constant, which
+    /// standardising takes away.
     #[serde(default)]
     pub scaling: Scaling,
     /// Flux that counts as 1 before `scaling`, where asinh turns from linear to logarithmic, in the data's
@@ -51,6 +80,32 @@ pub struct ImageConfig {
     /// Training only: turn by a random multiple of 90 degrees; default false.
     #[serde(default)]
     pub rotate: bool,
+    /// Training only: the square is cut out up to this many of its pixels beside the centre; default 0.
+    #[serde(default)]
+    pub shift: usize,
+    /// Training only: noise added to each pixel, in units of its error by `ivar`, or of the noise of the plane without
+    /// it; each image draws from 0 to this. Default 0.
+    #[serde(default)]
+    pub noise: f64,
+    /// Training only: images are blurred by a Gaussian whose full width at half maximum, in pixels of the data, is
+    /// drawn from 0 to this, alike for all planes, as worse seeing does. Default 0.
+    #[serde(default)]
+    pub blur: f64,
+    /// Training only: E(B-V) of dust drawn from minus to plus this, which dims and reddens the bands of known
+    /// wavelength. Default 0.
+    #[serde(default)]
+    pub redden: f64,
+}
+
+/// How images of other sizes come to `size`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Resize {
+    /// Cut or padded around the centre.
+    #[default]
+    Crop,
+    /// Made smaller or larger.
+    Stretch,
 }
 
 /// From flux to values.
@@ -87,6 +142,12 @@ fn mask() -> String {
 fn ivar() -> String {
     "ivar".into()
 }
+fn psf_fwhm() -> String {
+    "psf_fwhm".into()
+}
+fn scale() -> String {
+    "scale".into()
+}
 fn band() -> String {
     "band".into()
 }
@@ -95,6 +156,12 @@ fn twenty() -> f64 {
 }
 
 impl ImageConfig {
+    /// The column of the flux, with its struct.
+    #[must_use]
+    pub fn flux_path(&self) -> String {
+        if self.column.is_empty() { self.flux.clone() } else { format!("{}.{}", self.column, self.flux) }
+    }
+
     /// Reads and checks a table.
     ///
     /// # Errors
@@ -115,6 +182,30 @@ impl ImageConfig {
         }
         if let Some(softening) = config.softening.filter(|s| !(s.is_finite() && *s > 0.0)) {
             return Err(section.reject("softening", format!("expected a positive flux, got {softening}")));
+        }
+        if let Some(scale) = config.pixel_scale.filter(|s| !(s.is_finite() && *s > 0.0)) {
+            return Err(section.reject("pixel_scale", format!("expected a positive width in arcseconds, got {scale}")));
+        }
+        if config.pixel_scale.is_some() && config.resize == Resize::Stretch {
+            return Err(
+                section.reject("pixel_scale", "`resize = \"stretch\"` gives each image pixels of its own width")
+            );
+        }
+        if config.shift > config.size {
+            return Err(
+                section.reject("shift", format!("expected at most `size`, {}, got {}", config.size, config.shift))
+            );
+        }
+        for (key, value) in [("noise", config.noise), ("blur", config.blur), ("redden", config.redden)] {
+            if !(0.0..=100.0).contains(&value) {
+                return Err(section.reject(key, format!("expected a number from 0 to 100, got {value}")));
+            }
+        }
+        for (band, angstrom) in &config.bands {
+            if !(angstrom.is_finite() && *angstrom > 0.0) {
+                let reason = format!("wavelength of band `{band}` must be above 0 Angstrom, got {angstrom}");
+                return Err(section.reject("bands", reason));
+            }
         }
         if !(config.clip.is_finite() && config.clip > 0.0) {
             return Err(section.reject("clip", format!("expected a positive number, got {}", config.clip)));

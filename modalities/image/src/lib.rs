@@ -1,15 +1,18 @@
 //! Images: planes of pixels, one per band or per view of the same patch of sky.
 //!
-//! [`modality`] brings every image to one size and its flux to a range that a model can read
-//! ([`plane`]); [`patches`] cuts it into squares.
+//! [`modality`] brings every image (`read`) to one size ([`resample`]) and its flux to a range that a model can read
+//! ([`plane`]); [`patches`] cuts it into squares; [`rgb`] makes pictures of it.
 
 pub mod config;
 pub mod modality;
 pub mod patches;
 pub mod plane;
+mod read;
+pub mod resample;
+pub mod rgb;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Background, ImageConfig, Scaling};
+pub use config::{Background, ImageConfig, Resize, Scaling};
 pub use modality::Image;
-pub use patches::{Layout, Patches, PatchesConfig};
+pub use patches::{Known, Layout, Patches, PatchesConfig};

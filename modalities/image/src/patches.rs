@@ -21,6 +21,44 @@ pub struct PatchesConfig {
     /// a missing channel costs nothing and channels can be masked by themselves.
     #[serde(default)]
     pub layout: Layout,
+    /// What each token is told about how its image was made: any of `psf_fwhm` (the seeing), `scale` (width of a pixel),
+    /// `noise` (of a pixel as measured, which is the brightness that is lost when images are divided by their noise).
+    /// What is unknown adds nothing; `metadata_dropout` hides each at random in training. Default none.
+    #[serde(default)]
+    pub metadata: Vec<Known>,
+}
+
+/// What may be known about a channel, beside its wavelength.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Known {
+    /// Width of a point source, arcseconds.
+    PsfFwhm,
+    /// Width of a pixel, arcseconds.
+    Scale,
+    /// Standard deviation of a pixel.
+    Noise,
+}
+
+impl Known {
+    /// Its field in the arrays.
+    fn field(self) -> &'static str {
+        match self {
+            Self::PsfFwhm => "psf_fwhm",
+            Self::Scale => "scale",
+            Self::Noise => "noise",
+        }
+    }
+
+    fn coordinate(self) -> Coordinate {
+        let (unit, smallest, largest) = match self {
+            Self::PsfFwhm => ("arcsec", 0.03, 30.0),
+            Self::Scale => ("arcsec/pixel", 0.01, 30.0),
+            Self::Noise => ("", 1e-6, 1e6),
+        };
+        let encoding = Encoding::Log { smallest, largest, frequencies: 8 };
+        Coordinate { name: self.field().into(), unit, encoding, metadata: true }
+    }
 }
 
 /// What one token holds.
@@ -47,6 +85,7 @@ fn eight() -> usize {
 pub struct Patches {
     patch: usize,
     layout: Layout,
+    metadata: Vec<Known>,
     channels: usize,
     height: usize,
     width: usize,
@@ -82,7 +121,15 @@ impl Patches {
                 return Err(section.reject("patch", indivisible(config.patch, side)));
             }
         }
-        Ok(Self { patch: config.patch, layout: config.layout, channels, height, width })
+        let metadata = config.metadata;
+        if (1..metadata.len()).any(|i| metadata[..i].contains(&metadata[i])) {
+            return Err(section.reject("metadata", "expected each name once"));
+        }
+        if let Some(lacking) = metadata.iter().map(|m| m.field()).find(|name| !has_field(arrays, name)) {
+            let reason = format!("modality `{}` says nothing of `{lacking}`", context.modality);
+            return Err(section.reject("metadata", reason));
+        }
+        Ok(Self { patch: config.patch, layout: config.layout, metadata, channels, height, width })
     }
 
     /// Channels in one token.
@@ -111,9 +158,25 @@ impl Patches {
         })
     }
 
+    /// What `[B, C]` says about the channels; nothing if the arrays lack it.
+    fn about<'a>(&self, arrays: &'a Arrays, field: &str) -> Result<&'a [f32]> {
+        if !arrays.fields.contains_key(field) {
+            return Ok(&[]);
+        }
+        let (shape, values) = arrays.f32(field)?;
+        if shape != [arrays.len(), self.channels] {
+            return Err(self.wrong(field, format!("[{}, {}]", arrays.len(), self.channels), shape));
+        }
+        Ok(values)
+    }
+
     fn wrong(&self, what: &str, expected: String, found: &[usize]) -> Error {
         Error::Shape { part: format!("tokenizer `patches`, {what}"), expected, found: format!("shape {found:?}") }
     }
+}
+
+fn has_field(arrays: &panchroma_core::ArraysSpec, name: &str) -> bool {
+    arrays.fields.iter().any(|f| f.name == name && f.axes == ["C"])
 }
 
 /// `10` does not divide 63, but 9 and 21 do.
@@ -122,6 +185,12 @@ fn indivisible(patch: usize, side: usize) -> String {
     let above = (patch + 1..=side).find(|d| side.is_multiple_of(*d));
     let nearest: Vec<String> = [below, above].into_iter().flatten().map(|d| format!("`{d}`")).collect();
     format!("`patch = {patch}` does not divide `size = {side}`; the nearest that do: {}", nearest.join(" and "))
+}
+
+/// Mean of what is known, which is above 0; else NaN.
+fn known<'a>(values: impl Iterator<Item = &'a f32>) -> f32 {
+    let known: Vec<f32> = values.copied().filter(|v| *v > 0.0).collect();
+    known.iter().sum::<f32>() / known.len() as f32
 }
 
 impl Tokenizer for Patches {
@@ -136,7 +205,12 @@ impl Tokenizer for Patches {
         if self.layout == Layout::PerBand {
             let encoding = Encoding::Category { size: self.channels };
             coordinates.push(Coordinate { name: "channel".into(), unit: "", encoding, metadata: false });
+            // As time series have it.
+            let encoding = Encoding::Fourier { shortest: 0.1, longest: 12.0, frequencies: 8 };
+            let unit = "ln(Angstrom)";
+            coordinates.push(Coordinate { name: "wavelength".into(), unit, encoding, metadata: false });
         }
+        coordinates.extend(self.metadata.iter().map(|m| m.coordinate()));
         TokenSpec {
             kind: TokenKind::Patches { width: self.depth() * self.patch * self.patch },
             max_tokens: self.count(),
@@ -157,7 +231,9 @@ impl Tokenizer for Patches {
         let (count, patch) = (self.count(), self.depth() * self.patch * self.patch);
         let image = self.channels * self.height * self.width;
         let per_band = self.layout == Layout::PerBand;
-        let axes = if per_band { 3 } else { 2 };
+        let axes = self.spec().coordinates.len();
+        let wavelength = self.about(arrays, "wavelength")?;
+        let metadata = self.metadata.iter().map(|m| self.about(arrays, m.field())).collect::<Result<Vec<_>>>()?;
         let mut values = Vec::with_capacity(batch * count * patch);
         let mut weights = Vec::with_capacity(batch * count * patch);
         let mut token_valid = vec![0u8; batch * count];
@@ -173,7 +249,16 @@ impl Tokenizer for Patches {
             }
             let (channel, y, x) = self.corner(t);
             coordinates.extend([middle(x, self.width), middle(y, self.height)]);
-            coordinates.extend(per_band.then_some(channel as f32));
+            let one = |about: &[f32]| known(about.get(b * self.channels + channel).into_iter());
+            if per_band {
+                coordinates.extend([channel as f32, one(wavelength)]);
+                coordinates.extend(metadata.iter().map(|about| one(about)));
+            } else {
+                // The mean of the channels that the token holds.
+                let all = b * self.channels..(b + 1) * self.channels;
+                coordinates
+                    .extend(metadata.iter().map(|about| known(about.get(all.clone()).unwrap_or_default().iter())));
+            }
         }
         let cpu = Device::Cpu;
         Ok(Tokens {
@@ -210,7 +295,11 @@ impl Tokenizer for Patches {
             }
         }
         let shape = [batch, self.channels, self.height, self.width];
-        let fields = BTreeMap::from([("flux".to_owned(), Array::f32(&shape, flux)?)]);
+        // What a token was told about its image may have been dropped: all unknown.
+        let unknown = Array::f32(&[batch, self.channels], vec![0.0; batch * self.channels])?;
+        let names = ["wavelength", "psf_fwhm", "scale", "noise"];
+        let mut fields: BTreeMap<String, Array> = names.map(|name| (name.to_owned(), unknown.clone())).into();
+        fields.insert("flux".to_owned(), Array::f32(&shape, flux)?);
         let valid = Array::new(&shape, Values::U8(valid))?;
         Ok(Some(Arrays { present: tokens.present.clone(), valid, fields }))
     }

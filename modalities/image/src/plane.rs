@@ -1,6 +1,10 @@
 //! One plane of an image: which pixels are good, its background and noise, and its cut-out.
 
 use crate::config::{Background, ImageConfig, Scaling};
+use crate::resample::{Taps, separable};
+use panchroma_core::random::Random;
+use rand::Rng;
+use rand_distr::StandardNormal;
 
 /// Pixels of one plane as measured, line after line.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +41,45 @@ impl Turn {
     }
 }
 
+/// What happens to a plane on its way; the default leaves it as it is.
+#[derive(Debug)]
+pub struct Change {
+    /// Mirroring and turning, alike for all planes of an object.
+    pub turn: Turn,
+    /// Pixels of the output that its middle is moved by, down and right.
+    pub shift: (i64, i64),
+    /// Old pixels in a new one.
+    pub ratio: f64,
+    /// What the flux is multiplied by, after its background is gone.
+    pub factor: f64,
+    /// Standard deviation of the blur, in old pixels; 0 is none.
+    pub blur: f64,
+    /// Size of the added noise, in units of each pixel's error, and where it is drawn from.
+    pub noise: Option<(f64, Random)>,
+}
+
+impl Default for Change {
+    fn default() -> Self {
+        Self { turn: Turn::default(), shift: (0, 0), ratio: 1.0, factor: 1.0, blur: 0.0, noise: None }
+    }
+}
+
+/// A plane that was cut out.
+#[derive(Debug)]
+pub struct CutOut {
+    /// `[size, size]` scaled values; none where bad, or outside of the image.
+    pub values: Vec<Option<f64>>,
+    /// 1.4826 times the median absolute deviation of the good pixels of the plane, in the data's unit.
+    pub noise: f64,
+}
+
+/// Background and noise of a plane.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Levels {
+    background: f64,
+    noise: f64,
+}
+
 impl Plane<'_> {
     fn good(&self, at: usize) -> Option<f64> {
         let flagged = self.mask.get(at).copied().unwrap_or(false);
@@ -45,55 +88,82 @@ impl Plane<'_> {
         (flux.is_finite() && !flagged && informed).then_some(flux)
     }
 
-    /// Background to subtract and flux to divide by, as `config` says, from all good pixels.
-    fn levels(&self, config: &ImageConfig) -> (f64, f64) {
+    /// From all good pixels; noise 1 if there are none or all are alike.
+    fn levels(&self, config: &ImageConfig) -> Levels {
         let mut flux: Vec<f64> = (0..self.flux.len()).filter_map(|i| self.good(i)).collect();
         if flux.is_empty() {
-            return (0.0, 1.0);
+            return Levels { background: 0.0, noise: 1.0 };
         }
         let middle = median(&mut flux);
         let background = if config.background == Background::Median { middle } else { 0.0 };
-        let unit = config.softening.unwrap_or_else(|| {
-            let mean = flux.iter().sum::<f64>() / flux.len() as f64;
-            let deviation = (flux.iter().map(|f| (f - mean).powi(2)).sum::<f64>() / flux.len() as f64).sqrt();
-            flux.iter_mut().for_each(|f| *f = (*f - middle).abs());
-            let robust = 1.4826 * median(&mut flux);
-            // More than half of the pixels may be equal: blank sky that was set to 0.
-            [robust, deviation].into_iter().find(|s| *s > 0.0 && s.is_finite()).unwrap_or(1.0)
-        });
-        (background, unit)
+        let mean = flux.iter().sum::<f64>() / flux.len() as f64;
+        let deviation = (flux.iter().map(|f| (f - mean).powi(2)).sum::<f64>() / flux.len() as f64).sqrt();
+        flux.iter_mut().for_each(|f| *f = (*f - middle).abs());
+        let robust = 1.4826 * median(&mut flux);
+        // More than half of the pixels may be equal: blank sky that was set to 0.
+        let noise = [robust, deviation].into_iter().find(|s| *s > 0.0 && s.is_finite()).unwrap_or(1.0);
+        Levels { background, noise }
     }
 
-    /// Scaled values of the `size` x `size` pixels around the centre, turned; none where bad, or
-    /// outside of the image.
+    /// Scaled values of the `size` x `size` pixels around the centre, after `change`.
     #[must_use]
-    pub fn cut_out(&self, config: &ImageConfig, turn: Turn) -> Vec<Option<f64>> {
-        let (background, unit) = self.levels(config);
+    pub fn cut_out(&self, config: &ImageConfig, mut change: Change) -> CutOut {
+        let Levels { background, noise } = self.levels(config);
+        let unit = config.softening.unwrap_or(noise);
+        // Of larger pixels each holds more flux.
+        let factor = change.factor * change.ratio * change.ratio / unit;
+        let plain = change.ratio == 1.0 && change.blur == 0.0 && change.noise.is_none();
         let size = config.size;
-        let inside = |place: usize, length: usize| -> Option<usize> {
-            // Of a difference that is odd, the larger half is cut, or the smaller padded, at the end.
-            let at = if length >= size {
-                place + (length - size) / 2
-            } else {
-                place.checked_sub((size - length).div_ceil(2))?
+        let scale = |flux: Option<f64>| {
+            let value = flux.map(|f| (f - background) * factor);
+            let value = match config.scaling {
+                Scaling::Asinh => value.map(f64::asinh),
+                Scaling::Linear => value,
             };
-            (at < length).then_some(at)
+            value.filter(|v| v.is_finite())
         };
-        let mut values = Vec::with_capacity(size * size);
-        for y in 0..size {
-            for x in 0..size {
-                let (y, x) = turn.source(y, x, size);
-                let pixel = inside(y, self.height).zip(inside(x, self.width));
-                let flux = pixel.and_then(|(y, x)| self.good(y * self.width + x));
-                let value = flux.map(|f| (f - background) / unit);
-                let value = match config.scaling {
-                    Scaling::Asinh => value.map(f64::asinh),
-                    Scaling::Linear => value,
-                };
-                values.push(value.filter(|v| v.is_finite()));
+        // Where line `y` and place `x` of the square lie in the plane it is cut from.
+        let from = |y: usize, x: usize, height: usize, width: usize| {
+            let (y, x) = change.turn.source(y, x, size);
+            let at = |place: usize, length: usize, shift: i64| {
+                let at = place as i64 + (length as i64 - size as i64).div_euclid(2) + shift;
+                usize::try_from(at).ok().filter(|at| *at < length)
+            };
+            at(y, height, change.shift.0).zip(at(x, width, change.shift.1)).map(|(y, x)| y * width + x)
+        };
+        let square = |get: &dyn Fn(usize) -> Option<f64>, height: usize, width: usize| {
+            (0..size * size).map(|i| scale(from(i / size, i % size, height, width).and_then(get))).collect()
+        };
+        if plain {
+            let values = square(&|at| self.good(at), self.height, self.width);
+            return CutOut { values, noise };
+        }
+        let good = |at: usize| self.good(at).map_or(f32::NAN, |f| f as f32);
+        let mut flux: Vec<f32> = (0..self.flux.len()).map(good).collect();
+        if let Some((size, random)) = &mut change.noise {
+            for (at, f) in flux.iter_mut().enumerate() {
+                // Drawn for all, so that a bad pixel does not shift the noise of the others.
+                let draw: f64 = random.sample(StandardNormal);
+                let error = self.ivar.get(at).map_or(noise, |v| f64::from(*v).powf(-0.5));
+                *f += (*size * error * draw) as f32;
             }
         }
-        values
+        if change.blur > 0.0 {
+            let (lines, places) = (Taps::blur(self.height, change.blur), Taps::blur(self.width, change.blur));
+            let blurred = separable(&flux, self.width, (&lines, &places), 0.0);
+            // What was bad stays bad.
+            flux.iter_mut().zip(blurred).filter(|(f, _)| f.is_finite()).for_each(|(f, b)| *f = b);
+        }
+        let (mut height, mut width) = (self.height, self.width);
+        if change.ratio != 1.0 {
+            // With room for the shift.
+            let room = size + 2 * change.shift.0.abs().max(change.shift.1.abs()).unsigned_abs() as usize;
+            let (lines, places) = (Taps::zoom(height, room, change.ratio), Taps::zoom(width, room, change.ratio));
+            flux = separable(&flux, width, (&lines, &places), 0.5);
+            (height, width) = (room, room);
+        }
+        let get = |at: usize| flux.get(at).copied().filter(|f| f.is_finite()).map(f64::from);
+        CutOut { values: square(&get, height, width), noise }
     }
 }
 
@@ -122,10 +192,10 @@ mod tests {
     #[test]
     fn the_centre_is_cut_out_or_padded() {
         let flux: Vec<f32> = (0..25).map(|i| i as f32).collect();
-        let cut = plane(&flux, 5, 5).cut_out(&config(3, RAW), Turn::default());
+        let cut = plane(&flux, 5, 5).cut_out(&config(3, RAW), Change::default()).values;
         let expected = [6., 7., 8., 11., 12., 13., 16., 17., 18.].map(Some);
         assert_eq!(cut, expected);
-        let padded = plane(&flux[..2], 1, 2).cut_out(&config(4, RAW), Turn::default());
+        let padded = plane(&flux[..2], 1, 2).cut_out(&config(4, RAW), Change::default()).values;
         let mut expected = [None; 16];
         // One line of four padded by two above and one below; two places by one at each side.
         (expected[9], expected[10]) = (Some(0.0), Some(1.0));
@@ -155,12 +225,12 @@ mod tests {
         flux[50] = 10.0;
         flux[3] = 1e6;
         flux[4] = f32::NAN;
-        let (background, unit) = plane(&flux, 1, 101).levels(&config(3, ""));
+        let Levels { background, noise: unit } = plane(&flux, 1, 101).levels(&config(3, ""));
         assert!((background - 10.0).abs() <= 1.0 && unit <= 2.0 * 1.4826, "{background} {unit}");
-        let (_, unit) = plane(&[0.0, 0.0, 0.0, 4.0], 2, 2).levels(&config(2, ""));
+        let Levels { noise: unit, .. } = plane(&[0.0, 0.0, 0.0, 4.0], 2, 2).levels(&config(2, ""));
         // Most pixels equal: the standard deviation of 0, 0, 0, 4.
         assert!((unit - 3f64.sqrt()).abs() < 1e-12, "{unit}");
-        assert_eq!(plane(&[5.0; 4], 2, 2).levels(&config(2, "")), (5.0, 1.0));
+        assert_eq!(plane(&[5.0; 4], 2, 2).levels(&config(2, "")), Levels { background: 5.0, noise: 1.0 });
     }
 
     #[test]
@@ -168,6 +238,41 @@ mod tests {
         let flux = [1.0, 2.0, f32::INFINITY, 4.0];
         let plane =
             Plane { flux: &flux, mask: &[true, false, false, false], ivar: &[1.0, 1.0, 1.0, 0.0], height: 2, width: 2 };
-        assert_eq!(plane.cut_out(&config(2, RAW), Turn::default()), [None, Some(2.0), None, None]);
+        assert_eq!(plane.cut_out(&config(2, RAW), Change::default()).values, [None, Some(2.0), None, None]);
+    }
+
+    fn values(cut: CutOut) -> Vec<f64> {
+        cut.values.into_iter().map(|v| v.unwrap_or(f64::NAN)).collect()
+    }
+
+    #[test]
+    fn larger_pixels_hold_more_flux() {
+        let flux = vec![2.0f32; 64];
+        let change = Change { ratio: 2.0, ..Change::default() };
+        let cut = values(plane(&flux, 8, 8).cut_out(&config(4, RAW), change));
+        assert!(cut.iter().all(|v| (v - 8.0).abs() < 1e-6), "{cut:?}");
+        let change = Change { ratio: 2.0, shift: (3, 0), ..Change::default() };
+        let cut = values(plane(&flux, 8, 8).cut_out(&config(4, RAW), change));
+        assert!((cut[0] - 8.0).abs() < 1e-6 && cut[3 * 4].is_nan(), "{cut:?}");
+    }
+
+    #[test]
+    fn a_shift_moves_the_square() {
+        let flux: Vec<f32> = (0..25).map(|i| i as f32).collect();
+        let change = Change { shift: (1, -1), ..Change::default() };
+        let cut = values(plane(&flux, 5, 5).cut_out(&config(3, RAW), change));
+        assert_eq!(cut, [10., 11., 12., 15., 16., 17., 20., 21., 22.]);
+    }
+
+    #[test]
+    fn noise_has_the_size_that_the_inverse_variance_says() {
+        let (flux, ivar) = (vec![5.0f32; 10_000], vec![0.25f32; 10_000]);
+        let noisy = Plane { flux: &flux, mask: &[], ivar: &ivar, height: 100, width: 100 };
+        let random = panchroma_core::random::stream(1, "test", &[]);
+        let change = Change { noise: Some((1.5, random)), ..Change::default() };
+        let cut = values(noisy.cut_out(&config(100, RAW), change));
+        let mean = cut.iter().sum::<f64>() / 1e4;
+        let deviation = (cut.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 1e4).sqrt();
+        assert!((mean - 5.0).abs() < 0.15 && (deviation - 3.0).abs() < 0.1, "{mean} {deviation}");
     }
 }

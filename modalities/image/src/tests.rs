@@ -19,8 +19,11 @@ fn fields() -> Vec<Field> {
         Field::new("flux", planes(DataType::Float32), true),
         Field::new("ivar", planes(DataType::Float32), true),
         Field::new("mask", planes(DataType::Boolean), true),
+        Field::new("psf_fwhm", DataType::new_list(DataType::Float32, true), true),
+        Field::new("scale", DataType::new_list(DataType::Float32, true), true),
     ];
-    vec![Field::new("image", DataType::Struct(inner.into()), true)]
+    let ebv = Field::new("ebv", DataType::Float64, true);
+    vec![Field::new("image", DataType::Struct(inner.into()), true), ebv]
 }
 
 /// A plane whose pixel at line y, place x is `start + 10 y + x`.
@@ -38,7 +41,7 @@ fn objects() -> Objects {
     let list = json!([
         { "object_id": "both", "image": { "band": ["g", "r"], "flux": [plane(0.0, 4, 4), plane(100.0, 4, 4)], "mask": mask } },
         { "object_id": "none" },
-        { "object_id": "large", "image": { "band": ["r", "z", "g"], "flux": [plane(5.0, 7, 6), plane(0.0, 7, 6), plane(-9.0, 7, 6)] } },
+        { "object_id": "large", "ebv": 0.2, "image": { "band": ["r", "z", "g"], "psf_fwhm": [1.2, 1.0, "NaN"], "scale": [0.2, 0.2, 0.4], "flux": [plane(5.0, 7, 6), plane(0.0, 7, 6), plane(-9.0, 7, 6)] } },
         { "object_id": "one", "image": { "band": ["g"], "flux": [plane(3.0, 2, 2)], "ivar": [[[1.0, 0.0], [2.0, 1.0]]] } },
         { "object_id": "other", "image": { "band": ["z"], "flux": [plane(3.0, 4, 4)] } },
         { "object_id": "empty", "image": { "band": [], "flux": [] } },
@@ -53,8 +56,12 @@ fn prepare(modality: &dyn Modality, objects: &Objects, mode: Mode, epoch: u64) -
 #[test]
 fn the_contracts_are_kept() {
     let turned = format!("{SMALL}{RAW}flip = true\nrotate = true\n");
-    for modality in [SMALL, &turned] {
-        for tokenizer in ["patch = 2", "patch = 2\nlayout = \"per_band\"", "patch = 4"] {
+    let changed = format!("{SMALL}shift = 1\nnoise = 1\nblur = 2\nredden = 0.1\nebv = \"ebv\"\npixel_scale = 0.3\n");
+    let stretched = format!("{SMALL}resize = \"stretch\"\nblur = 1\n");
+    for modality in [SMALL, &turned, &changed, &stretched] {
+        let all = "patch = 2\nlayout = \"per_band\"\nmetadata = [\"psf_fwhm\", \"scale\", \"noise\"]";
+        let across = "patch = 2\nmetadata = [\"scale\"]";
+        for tokenizer in ["patch = 2", across, "patch = 2\nlayout = \"per_band\"", all, "patch = 4"] {
             conformance(&Case {
                 modality,
                 tokenizer: &format!("kind = \"patches\"\n{tokenizer}\n"),
@@ -147,7 +154,7 @@ fn tokens_say_where_they_are_and_what_they_hold() {
     // The second square of `g` in the first object: right of and above the centre.
     let panchroma_core::TokenValues::Patches(values) = &tokens.values else { unreachable!("patches are values") };
     assert_eq!(values.to_vec3::<f32>().expect("f32")[0][5], [2.0, 3.0, 0.0, 13.0]);
-    assert_eq!(tokens.coordinates.to_vec3::<f32>().expect("f32")[0][5], [1.0, -1.0, 1.0]);
+    assert_eq!(tokens.coordinates.to_vec3::<f32>().expect("f32")[0][5], [1.0, -1.0, 1.0, 4720f32.ln()]);
     assert_eq!(tokens.valid.to_vec2::<u8>().expect("u8")[0], [0, 1, 1, 1, 1, 1, 1, 1]);
     assert_eq!(tokens.weights.expect("always").to_vec3::<f32>().expect("f32")[0][5], [1.0, 1.0, 0.0, 1.0]);
     assert_eq!(tokenizer.spec().coordinates[2].encoding, Encoding::Category { size: 2 });
@@ -178,6 +185,14 @@ fn bad_rows_are_named() {
         error(json!({ "band": ["g"], "flux": [plane(0.0, 2, 2)], "mask": [[[true, false]]] })),
         "object `a1`, column `image.mask`: expected 2 lines of 2 pixels in `g`, as `flux` has, got 1 of 2"
     );
+    assert_eq!(
+        error(json!({ "band": ["g"], "flux": [plane(0.0, 1, 2)], "ivar": [[[1.0, -2.0]]] })),
+        "object `a1`, column `image.ivar`: expected inverse variances of 0 and more in `g`, got -2"
+    );
+    assert_eq!(
+        error(json!({ "band": ["g"], "flux": [plane(0.0, 1, 2)], "scale": [0.2, 0.3] })),
+        "object `a1`, column `image.scale`: expected a value for each of 1 planes, got 2"
+    );
 }
 
 #[test]
@@ -195,6 +210,9 @@ fn bad_config_is_refused_at_the_key() {
         "channels = [\"r\"]\nsize = 0",
         "channels = [\"r\"]\nsize = 4\nsoftening = 0",
         "channels = [\"r\"]\nsize = 4\nclip = -1",
+        "channels = [\"r\"]\nsize = 4\nshift = 5",
+        "channels = [\"r\"]\nsize = 4\npixel_scale = 0.2\nresize = \"stretch\"",
+        "channels = [\"r\"]\nsize = 4\nbands = { r = -1.0 }",
     ] {
         let section = Section::from_toml("modality.test", &format!("kind = \"image\"\n{bad}\n")).expect("TOML");
         assert!(crate::ImageConfig::read(&section).is_err(), "{bad}");
@@ -220,5 +238,75 @@ fn real_alerts_are_read_by_view() {
     let tokenizer = build_tokenizer("kind = \"patches\"\npatch = 9\n", &modality.spec());
     let tokens = tokenizer.tokenize(&arrays, &Forward::evaluate()).expect("fits");
     let back = tokenizer.reconstruct(&tokens, &Forward::evaluate()).expect("fits").expect("possible");
-    assert_eq!(back, arrays);
+    assert_eq!((&back.fields["flux"], &back.valid), (&arrays.fields["flux"], &arrays.valid));
+    // Read off the catalogue with pyarrow.
+    let (_, seeing) = arrays.f32("psf_fwhm").expect("f32");
+    assert!(seeing.iter().all(|s| (1.0..7.0).contains(s)));
+    assert!(arrays.f32("scale").expect("f32").1.iter().all(|s| (*s - 1.01).abs() < 1e-6));
+}
+
+#[test]
+fn what_is_known_of_an_image_reaches_its_tokens() {
+    let modality = fitted(SMALL, &objects().rows());
+    let arrays = prepare(modality.as_ref(), &objects(), Mode::Evaluate, 0).expect("fits");
+    let coordinates = |tokenizer: &str| {
+        let tokenizer = build_tokenizer(&format!("kind = \"patches\"\npatch = 4\n{tokenizer}\n"), &modality.spec());
+        let tokens = tokenizer.tokenize(&arrays, &Forward::evaluate()).expect("fits");
+        tokens.coordinates.to_vec3::<f32>().expect("f32")
+    };
+    let per_band = coordinates("layout = \"per_band\"\nmetadata = [\"scale\", \"psf_fwhm\"]");
+    // `large`: r then g, whose seeing is NaN.
+    assert_eq!(per_band[2][0], [0.0, 0.0, 0.0, 6190f32.ln(), 0.2, 1.2]);
+    assert_eq!(per_band[2][1][..5], [0.0, 0.0, 1.0, 4720f32.ln(), 0.4]);
+    assert!(per_band[2][1][5].is_nan() && per_band[0][0][4].is_nan());
+    let across = coordinates("metadata = [\"scale\", \"noise\"]");
+    assert!((across[2][0][2] - 0.3).abs() < 1e-6 && across[2][0][3] > 1.0);
+}
+
+#[test]
+fn dust_is_corrected_by_the_wavelength_of_the_band() {
+    let text = format!("{SMALL}{RAW}clip = 1000\n");
+    let plain = prepare(build_modality(&text).as_ref(), &objects(), Mode::Evaluate, 0).expect("fits");
+    let text = format!("{text}ebv = \"ebv\"\n");
+    let bright = prepare(build_modality(&text).as_ref(), &objects(), Mode::Evaluate, 0).expect("fits");
+    let (_, plain) = plain.f32("flux").expect("flux");
+    let (_, bright) = bright.f32("flux").expect("flux");
+    // Only `large` has an E(B-V), 0.2; A_r = 0.457 and A_g = 0.660 magnitudes.
+    assert_eq!(plain[..64], bright[..64]);
+    for (at, magnitudes) in [(64, 0.457), (64 + 16 + 15, 0.660)] {
+        let got = 2.5 * f64::from(bright[at] / plain[at]).log10();
+        assert!((got - magnitudes).abs() < 0.005, "{got} {magnitudes}");
+    }
+}
+
+#[test]
+fn pixels_of_another_width_show_the_same_piece_of_sky() {
+    // A blob of the same width on the sky, in pixels of 0.2 and of 0.4 arcseconds.
+    let blob = |n: usize, scale: f64| {
+        let at = |i: usize| (i as f64 - 0.5 * (n as f64 - 1.0)) * scale;
+        let value = |y: usize, x: usize| scale * scale * (-(at(y).powi(2) + at(x).powi(2)) / 2.0).exp();
+        (0..n).map(|y| (0..n).map(|x| value(y, x)).collect::<Vec<_>>()).collect::<Vec<_>>()
+    };
+    let list = json!([
+        { "object_id": "fine", "image": { "band": ["r"], "flux": [blob(32, 0.2)], "scale": [0.2] } },
+        { "object_id": "coarse", "image": { "band": ["r"], "flux": [blob(16, 0.4)], "scale": [0.4] } },
+    ]);
+    let text = format!("kind = \"image\"\nchannels = [\"r\"]\nsize = 8\npixel_scale = 0.4\n{RAW}");
+    let objects = Objects::new(&list, fields());
+    let arrays = prepare(build_modality(&text).as_ref(), &objects, Mode::Evaluate, 0).expect("fits");
+    let (_, flux) = arrays.f32("flux").expect("flux");
+    for (fine, coarse) in flux[..64].iter().zip(&flux[64..]) {
+        assert!((fine - coarse).abs() < 0.008, "{fine} {coarse}");
+    }
+    assert_eq!(arrays.f32("scale").expect("f32").1, [0.4, 0.4]);
+}
+
+#[test]
+fn bands_that_nobody_knows_say_nothing_of_their_wavelength() {
+    let text = "kind = \"image\"\nchannels = [\"q\", \"x\"]\nsize = 2\nbands = { x = 5000.0 }\n";
+    let list =
+        json!([{ "object_id": "a", "image": { "band": ["q", "x"], "flux": [plane(0.0, 2, 2), plane(1.0, 2, 2)] } }]);
+    let arrays =
+        prepare(build_modality(text).as_ref(), &Objects::new(&list, fields()), Mode::Evaluate, 0).expect("fits");
+    assert_eq!(arrays.f32("wavelength").expect("f32").1, [0.0, 5000f32.ln()]);
 }

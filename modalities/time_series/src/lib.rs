@@ -11,7 +11,6 @@
 //! Data flows through `curve` (rows to observations, augmentation) and `scaler` to [`TimeSeries`]
 //! (`prepare`) and from there to [`Observations`] (`tokenizer`).
 
-mod bands;
 mod config;
 mod curve;
 mod prepare;
@@ -21,7 +20,6 @@ mod tokenizer;
 #[cfg(test)]
 mod tests;
 
-pub use bands::wavelength_angstrom;
 pub use config::{TimeOrigin, TimeSeriesConfig};
 pub use prepare::{FEATURES, TimeSeries};
 pub use tokenizer::{Observations, ObservationsConfig};

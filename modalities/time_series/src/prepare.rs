@@ -1,9 +1,9 @@
 //! Rows -> arrays: reads the lists of each object, makes the features of each observation.
 
-use crate::bands::wavelength_angstrom;
 use crate::config::TimeSeriesConfig;
 use crate::curve::{Curve, Observation};
 use crate::scaler::{Collector, Scaler};
+use panchroma_core::bands::wavelength_angstrom;
 use panchroma_core::data::DataError;
 use panchroma_core::{
     Array, ArrayField, Arrays, ArraysSpec, Column, Descriptor, Error, Modality, ModalityContext, Mode, PrepareContext,

@@ -1,4 +1,4 @@
-//! What one object measured: planes of pixels in grey, samples with their errors.
+//! What one object measured: planes of pixels in grey and together in colour, samples with their errors.
 
 use super::axis::Axis;
 use super::chart::{Chart, Dot, Layer, pixels};
@@ -7,9 +7,12 @@ use super::figure::Figure;
 use super::spread;
 use panchroma_builder::describe::{Measured, Pixels, Sampled};
 use panchroma_core::Result;
+use panchroma_core::bands::wavelength_angstrom;
+use panchroma_image::rgb::lupton;
 use plotters::coord::Shift;
 use plotters::prelude::{DrawingArea, DrawingBackend, Rectangle};
 use plotters::style::{Color, RGBColor};
+use std::collections::BTreeMap;
 
 /// A light curve or spectrum is drawn with at most this many samples per band.
 const SAMPLES: usize = 20_000;
@@ -32,8 +35,8 @@ pub(in super::super) enum Drawing {
 pub(in super::super) struct Plane {
     label: String,
     width: usize,
-    /// 0 is the background, 255 the brightest; line after line. None where there is no value.
-    grey: Vec<Option<u8>>,
+    /// Line after line. None where there is no value.
+    pixels: Vec<Option<RGBColor>>,
 }
 
 /// Drawings of what was measured.
@@ -44,7 +47,8 @@ pub(in super::super) fn drawings(measured: &[Measured]) -> Vec<Drawing> {
 fn drawing(measured: &Measured) -> Option<Drawing> {
     let (name, axis, value, groups) = match measured {
         Measured::Planes { name, planes } => {
-            return Some(Drawing::Planes(name.clone(), planes.iter().map(stretch).collect()));
+            let colour = in_colour(planes);
+            return Some(Drawing::Planes(name.clone(), colour.into_iter().chain(planes.iter().map(stretch)).collect()));
         }
         Measured::Samples { name, axis, value, groups } => (name, axis, value, groups),
     };
@@ -94,15 +98,40 @@ fn stretch(plane: &Pixels) -> Plane {
     let mut sorted: Vec<f32> = plane.values.iter().copied().filter(|v| v.is_finite()).collect();
     sorted.sort_by(f32::total_cmp);
     let at = |share: f64| sorted.get((share * sorted.len() as f64) as usize).or(sorted.last()).copied().unwrap_or(0.0);
-    let middle = at(0.5);
-    let noise = (0.5 * (at(0.84) - at(0.16))).max(f32::MIN_POSITIVE);
+    let (middle, noise) = sky(&plane.values);
     let scaled = |v: f32| ((v - middle) / (2.0 * noise)).asinh();
     let (low, high) = (scaled(at(0.02)), scaled(at(0.998)));
-    let grey = plane.values.iter().map(|v| {
-        v.is_finite()
-            .then(|| (255.0 * ((scaled(*v) - low) / (high - low).max(f32::MIN_POSITIVE)).clamp(0.0, 1.0)) as u8)
+    let grey = |v: f32| (255.0 * ((scaled(v) - low) / (high - low).max(f32::MIN_POSITIVE)).clamp(0.0, 1.0)) as u8;
+    let pixels = plane.values.iter().map(|v| v.is_finite().then(|| grey(*v)).map(|g| RGBColor(g, g, g)));
+    Plane { label: plane.label.clone(), width: plane.width, pixels: pixels.collect() }
+}
+
+/// A picture of three bands, the reddest, the middle and the bluest, if there are as many of known wavelength.
+fn in_colour(planes: &[Pixels]) -> Option<Plane> {
+    let known = |p: &'_ Pixels| wavelength_angstrom(&p.label, &BTreeMap::new());
+    let mut bands: Vec<(f64, &Pixels)> = planes.iter().filter_map(|p| Some((known(p)?, p))).collect();
+    bands.sort_by(|a, b| b.0.total_cmp(&a.0));
+    bands.dedup_by(|a, b| a.0 == b.0);
+    let (red, green, blue) = (bands.first()?.1, bands.get(bands.len() / 2)?.1, bands.last()?.1);
+    if bands.len() < 3 || [green, blue].iter().any(|p| p.values.len() != red.values.len()) {
+        return None;
+    }
+    // Surveys differ in the unit of the flux: the noise of each band is its unit here, so that sky is grey.
+    let scaled = [red, green, blue].map(|plane| {
+        let (middle, noise) = sky(&plane.values);
+        plane.values.iter().map(|v| (v - middle) / noise).collect::<Vec<f32>>()
     });
-    Plane { label: plane.label.clone(), width: plane.width, grey: grey.collect() }
+    let colours = lupton([&scaled[0], &scaled[1], &scaled[2]], 10.0, 8.0);
+    let pixels = colours.into_iter().map(|[r, g, b]| Some(RGBColor(r, g, b))).collect();
+    Some(Plane { label: format!("{}, {}, {}", red.label, green.label, blue.label), width: red.width, pixels })
+}
+
+/// Median, and half of the range of the middle 68 %.
+fn sky(values: &[f32]) -> (f32, f32) {
+    let mut sorted: Vec<f32> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    sorted.sort_by(f32::total_cmp);
+    let at = |share: f64| sorted.get((share * sorted.len() as f64) as usize).or(sorted.last()).copied().unwrap_or(0.0);
+    (at(0.5), (0.5 * (at(0.84) - at(0.16))).max(f32::MIN_POSITIVE))
 }
 
 impl Drawing {
@@ -169,20 +198,20 @@ impl Drawing {
 
 impl Plane {
     fn height(&self) -> usize {
-        self.grey.len().checked_div(self.width).unwrap_or(0)
+        self.pixels.len().checked_div(self.width).unwrap_or(0)
     }
 
-    /// Runs of pixels of one grey: line, first column, column after the last, grey. Line 0 of an image is
+    /// Runs of pixels of one colour: line, first column, column after the last, colour. Line 0 of an image is
     /// its lowest.
-    fn runs(&self) -> impl Iterator<Item = (usize, usize, usize, u8)> {
+    fn runs(&self) -> impl Iterator<Item = (usize, usize, usize, RGBColor)> {
         let height = self.height();
-        self.grey.chunks(self.width.max(1)).enumerate().flat_map(move |(line, pixels)| {
-            let mut runs: Vec<(usize, usize, usize, u8)> = Vec::new();
-            for (column, grey) in pixels.iter().enumerate() {
-                let Some(grey) = *grey else { continue };
+        self.pixels.chunks(self.width.max(1)).enumerate().flat_map(move |(line, pixels)| {
+            let mut runs: Vec<(usize, usize, usize, RGBColor)> = Vec::new();
+            for (column, colour) in pixels.iter().enumerate() {
+                let Some(colour) = *colour else { continue };
                 match runs.last_mut() {
-                    Some(last) if last.2 == column && last.3 == grey => last.2 += 1,
-                    _ => runs.push((height - 1 - line, column, column + 1, grey)),
+                    Some(last) if last.2 == column && last.3 == colour => last.2 += 1,
+                    _ => runs.push((height - 1 - line, column, column + 1, colour)),
                 }
             }
             runs
@@ -193,12 +222,8 @@ impl Plane {
         let (width, height) = (self.width, self.height());
         let runs: String = self
             .runs()
-            .map(|(line, from, to, grey)| {
-                format!(
-                    "<path d=\"M{from} {line}h{}v1h-{}z\" fill=\"#{grey:02x}{grey:02x}{grey:02x}\"/>",
-                    to - from,
-                    to - from
-                )
+            .map(|(line, from, to, RGBColor(r, g, b))| {
+                format!("<path d=\"M{from} {line}h{}v1h-{}z\" fill=\"#{r:02x}{g:02x}{b:02x}\"/>", to - from, to - from)
             })
             .collect();
         let label = super::escape(&self.label);
@@ -221,8 +246,8 @@ impl Plane {
         let style = super::chart::text(super::colours::INK, plotters::style::FontStyle::Normal);
         let above = (pixels(corner.0 + 10.0), pixels(corner.1 + 4.0));
         area.draw_text(&self.label, &style, above).map_err(|e| e.to_string())?;
-        for (line, from, to, grey) in self.runs() {
-            let run = Rectangle::new([at(from, line), at(to, line + 1)], RGBColor(grey, grey, grey).filled());
+        for (line, from, to, colour) in self.runs() {
+            let run = Rectangle::new([at(from, line), at(to, line + 1)], colour.filled());
             area.draw(&run).map_err(|e| e.to_string())?;
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Effective wavelengths of common photometric bands, so that a model sees where a band lies
-//! instead of an arbitrary number: bands it has never seen are then close to those it has.
+//! instead of an arbitrary number: bands it has never seen are then close to those it has. And how
+//! much the dust of the Galaxy takes there.
 //!
 //! Values are rounded to about 10 Å, which is far below a band's width. Sources: SVO Filter Profile
 //! Service (Rodrigo et al. 2012, ivoa.rept 1015; Rodrigo & Solano 2020); Bessell 1990, PASP 102, 1181;
@@ -118,9 +119,64 @@ pub fn wavelength_angstrom(band: &str, own: &BTreeMap<String, f64>) -> Option<f6
     })
 }
 
+/// Wavelength in Angstrom and A / E(B-V).
+const EXTINCTION: &[(f64, f64)] = &[
+    (1540.0, 7.01),
+    (2050.0, 7.93),
+    (2300.0, 7.67),
+    (2700.0, 5.54),
+    (3000.0, 4.93),
+    (3508.2, 4.334),
+    (3586.8, 4.239),
+    (4329.0, 3.626),
+    (4716.7, 3.303),
+    (5421.7, 2.742),
+    (6165.1, 2.285),
+    (6427.8, 2.169),
+    (7475.9, 1.698),
+    (8048.4, 1.505),
+    (8922.9, 1.263),
+    (9710.3, 1.088),
+    (12_388.0, 0.723),
+    (16_457.8, 0.460),
+    (21_603.8, 0.310),
+];
+
+/// Extinction of the Galaxy's dust in magnitudes per magnitude of E(B-V), as that of Schlegel, Finkbeiner & Davis (1998), at
+/// a wavelength in Angstrom.
+///
+/// From 3500 Angstrom on it joins the values for bands of Schlafly & Finkbeiner (2011, ApJ 737, 103, table 6, R_V = 3.1) by straight lines
+/// in 1 / wavelength; below are values of the law that they use (Fitzpatrick 1999, PASP 111, 63) at their normalisation. Below
+/// 1540 Angstrom it stays what it is there, behind 2.2 micrometres it falls as 1 / wavelength.
+#[must_use]
+pub fn extinction(angstrom: f64) -> f64 {
+    let right = EXTINCTION.partition_point(|(w, _)| *w <= angstrom);
+    match (right.checked_sub(1).and_then(|left| EXTINCTION.get(left)), EXTINCTION.get(right)) {
+        (Some((w0, a0)), Some((w1, a1))) => {
+            let t = (1.0 / angstrom - 1.0 / w0) / (1.0 / w1 - 1.0 / w0);
+            a0 + t * (a1 - a0)
+        }
+        (Some((w, a)), None) => a * w / angstrom,
+        (None, first) => first.map_or(0.0, |(_, a)| *a),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn extinction_agrees_with_the_law_it_follows() {
+        // 0.885 times Fitzpatrick (1999), R_V = 3.1, by the package dust_extinction 1.7.
+        for (angstrom, law) in [(4000.0, 4.413), (5000.0, 3.480), (7000.0, 2.113), (10_000.0, 1.171), (14_000.0, 0.656)]
+        {
+            let ours = extinction(angstrom) / 0.885;
+            assert!((ours / law - 1.0).abs() < 0.05, "{angstrom}: {ours} {law}");
+        }
+        let steps: Vec<f64> = (0..400).map(|i| extinction(2100.0 + 100.0 * f64::from(i))).collect();
+        assert!(steps.windows(2).all(|pair| pair[1] < pair[0] && pair[1] > 0.0));
+        assert!(extinction(500.0) > 7.0);
+    }
 
     #[test]
     fn bands_are_found_with_and_without_survey() {

@@ -1,0 +1,220 @@
+//! The columns of an image, and what of them is a plane.
+
+use crate::config::ImageConfig;
+use crate::plane::Plane;
+use panchroma_core::bands::wavelength_angstrom;
+use panchroma_core::data::{DataError, Ragged};
+use panchroma_core::{Column, Error, Result, Rows};
+use std::ops::Range;
+
+/// The columns of one batch, read once.
+pub(crate) struct Read<'a> {
+    config: &'a ImageConfig,
+    names: Ragged<String>,
+    /// None if the names of the planes are those of the bands.
+    bands: Option<Ragged<String>>,
+    flux: Ragged<f32>,
+    mask: Ragged<bool>,
+    ivar: Ragged<f32>,
+    psf_fwhm: Ragged<f32>,
+    scale: Ragged<f32>,
+    ebv: Vec<Option<f64>>,
+}
+
+/// One plane and what is known about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<'a> {
+    pub(crate) plane: Plane<'a>,
+    /// Angstrom.
+    pub(crate) wavelength: Option<f64>,
+    /// Arcseconds.
+    pub(crate) psf_fwhm: Option<f64>,
+    /// Arcseconds per pixel.
+    pub(crate) scale: Option<f64>,
+}
+
+fn path(config: &ImageConfig, field: &str) -> String {
+    if config.column.is_empty() { field.into() } else { format!("{}.{field}", config.column) }
+}
+
+/// What the modality asks the catalogue for.
+pub(crate) fn columns(config: &ImageConfig) -> Vec<Column> {
+    let path = |field: &str| path(config, field);
+    let mut columns = vec![
+        Column::text(path(&config.channels_from)).list(),
+        Column::number(path(&config.flux)).depth(3),
+        Column::flag(path(&config.mask)).depth(3).optional(),
+        Column::number(path(&config.ivar)).depth(3).optional(),
+        Column::number(path(&config.psf_fwhm)).list().optional(),
+        Column::number(path(&config.scale)).list().optional(),
+    ];
+    if config.band != config.channels_from {
+        columns.push(Column::text(path(&config.band)).list().optional());
+    }
+    columns.extend(config.ebv.iter().map(Column::number));
+    columns
+}
+
+impl<'a> Read<'a> {
+    /// # Errors
+    /// If a column has another type.
+    pub(crate) fn new(config: &'a ImageConfig, rows: &Rows) -> Result<Self> {
+        let path = |field: &str| path(config, field);
+        let own_bands = config.band != config.channels_from;
+        Ok(Self {
+            config,
+            names: rows.ragged_text(&path(&config.channels_from))?,
+            bands: own_bands.then(|| rows.ragged_text(&path(&config.band))).transpose()?,
+            flux: rows.ragged_f32(&path(&config.flux))?,
+            mask: rows.ragged_flags(&path(&config.mask))?,
+            ivar: rows.ragged_f32(&path(&config.ivar))?,
+            psf_fwhm: rows.ragged_f32(&path(&config.psf_fwhm))?,
+            scale: rows.ragged_f32(&path(&config.scale))?,
+            ebv: match &config.ebv {
+                Some(column) => rows.numbers(column)?,
+                None => vec![None; rows.len()],
+            },
+        })
+    }
+
+    /// E(B-V) of row `i`, if it is known and asked for.
+    pub(crate) fn ebv(&self, i: usize) -> Option<f64> {
+        self.ebv.get(i).copied().flatten()
+    }
+
+    fn bad(&self, object: &str, field: &str, reason: String) -> Error {
+        DataError::BadValue { object: object.into(), column: path(self.config, field), reason }.into()
+    }
+
+    /// The planes of row `i`, one place per channel.
+    pub(crate) fn planes(&self, i: usize, object: &str) -> Result<Vec<Option<Found<'_>>>> {
+        let (read, config) = (self, self.config);
+        let mut channels = vec![None; config.channels.len()];
+        let planes = lists(&read.flux, 0, i);
+        let names = read.names.row(i);
+        if names.len() != planes.len() {
+            let reason = format!("expected a name for each of {} planes, got {}", planes.len(), names.len());
+            return Err(self.bad(object, &config.channels_from, reason));
+        }
+        let bands = self.one_each(self.bands.as_ref(), i, names, (&config.band, object))?;
+        let psf_fwhm = self.one_each(Some(&self.psf_fwhm), i, names, (&config.psf_fwhm, object))?;
+        let scale = self.one_each(Some(&self.scale), i, names, (&config.scale, object))?;
+        let mask_planes = self.companion(&read.mask, i, &planes, (&config.mask, object))?;
+        let ivar_planes = self.companion(&read.ivar, i, &planes, (&config.ivar, object))?;
+        for (place, (plane, name)) in planes.clone().zip(names).enumerate() {
+            let Some(channel) = config.channels.iter().position(|c| c == name) else { continue };
+            if channels[channel].is_some() {
+                let reason =
+                    format!("two planes are called `{name}`; does another field tell them apart (`channels_from`)?");
+                return Err(self.bad(object, &config.channels_from, reason));
+            }
+            let (height, width, pixels) = self.rectangle(&read.flux, plane, name, (&config.flux, object))?;
+            if pixels.is_empty() {
+                continue;
+            }
+            let beside = |field: &str, shape: (usize, usize)| match shape == (height, width) {
+                true => Ok(()),
+                false => {
+                    let reason = format!(
+                        "expected {height} lines of {width} pixels in `{name}`, as `{}` has, got {} of {}",
+                        config.flux, shape.0, shape.1
+                    );
+                    Err(self.bad(object, field, reason))
+                }
+            };
+            let mut mask: &[bool] = &[];
+            if let Some(start) = mask_planes {
+                let (h, w, own) = self.rectangle(&read.mask, start + place, name, (&config.mask, object))?;
+                beside(&config.mask, (h, w))?;
+                mask = read.mask.values.get(own).unwrap_or_default();
+            }
+            let mut ivar: &[f32] = &[];
+            if let Some(start) = ivar_planes {
+                let (h, w, own) = self.rectangle(&read.ivar, start + place, name, (&config.ivar, object))?;
+                beside(&config.ivar, (h, w))?;
+                ivar = read.ivar.values.get(own).unwrap_or_default();
+                if let Some(wrong) = ivar.iter().find(|v| **v < 0.0) {
+                    let reason = format!("expected inverse variances of 0 and more in `{name}`, got {wrong}");
+                    return Err(self.bad(object, &config.ivar, reason));
+                }
+            }
+            let flux = read.flux.values.get(pixels).unwrap_or_default();
+            let positive = |list: Option<&[f32]>| {
+                list.and_then(|l| l.get(place)).map(|v| f64::from(*v)).filter(|v| v.is_finite() && *v > 0.0)
+            };
+            // Without a field of bands the planes are called by them.
+            let band = bands.and_then(|b| b.get(place)).unwrap_or(name);
+            channels[channel] = Some(Found {
+                plane: Plane { flux, mask, ivar, height, width },
+                wavelength: wavelength_angstrom(band, &config.bands),
+                psf_fwhm: positive(psf_fwhm),
+                scale: positive(scale),
+            });
+        }
+        Ok(channels)
+    }
+
+    /// The values of an optional column in row `i`, one per plane; `None` if the row lacks it.
+    fn one_each<'b, T>(
+        &self,
+        column: Option<&'b Ragged<T>>,
+        i: usize,
+        names: &[String],
+        (field, object): (&str, &str),
+    ) -> Result<Option<&'b [T]>> {
+        let Some(column) = column.filter(|c| c.present.get(i).copied().unwrap_or(false)) else { return Ok(None) };
+        let values = column.row(i);
+        if values.len() != names.len() {
+            let reason = format!("expected a value for each of {} planes, got {}", names.len(), values.len());
+            return Err(self.bad(object, field, reason));
+        }
+        Ok(Some(values))
+    }
+
+    /// First plane of an optional column in row `i`; `None` if the row lacks it.
+    fn companion<T>(
+        &self,
+        column: &Ragged<T>,
+        i: usize,
+        planes: &Range<usize>,
+        (field, object): (&str, &str),
+    ) -> Result<Option<usize>> {
+        if !column.present.get(i).copied().unwrap_or(false) {
+            return Ok(None);
+        }
+        let own = lists(column, 0, i);
+        if own.len() != planes.len() {
+            let reason = format!("expected {} planes, as `{}` has, got {}", planes.len(), self.config.flux, own.len());
+            return Err(self.bad(object, field, reason));
+        }
+        Ok(Some(own.start))
+    }
+
+    /// Height, width and where the pixels are, of one plane.
+    fn rectangle<T>(
+        &self,
+        column: &Ragged<T>,
+        plane: usize,
+        name: &str,
+        (field, object): (&str, &str),
+    ) -> Result<(usize, usize, Range<usize>)> {
+        let lines = lists(column, 1, plane);
+        let width = lines.clone().next().map_or(0, |line| lists(column, 2, line).len());
+        let Some(odd) = lines.clone().find(|line| lists(column, 2, *line).len() != width) else {
+            let pixels = lists(column, 2, lines.start).start..lists(column, 2, lines.end.saturating_sub(1)).end;
+            return Ok((lines.len(), width, if lines.is_empty() { 0..0 } else { pixels }));
+        };
+        let reason = format!(
+            "expected a rectangle, but plane `{name}` has {width} pixels in its first line and {} in line {}",
+            lists(column, 2, odd).len(),
+            odd - lines.start
+        );
+        Err(self.bad(object, field, reason))
+    }
+}
+
+/// Elements of list `i` at list level `level`; empty if there is no such list.
+fn lists<T>(column: &Ragged<T>, level: usize, i: usize) -> Range<usize> {
+    let ends = column.offsets.get(level).and_then(|ends| Some((*ends.get(i)?, *ends.get(i + 1)?)));
+    ends.map_or(0..0, |(from, to)| from..to)
+}
