@@ -18,6 +18,8 @@ pub enum ColumnMeaning {
     Category,
     /// An angle in degrees, so that 359 and 1 are neighbours.
     Angle,
+    /// A place on the sky: right ascension and declination in degrees, in two columns, as a point on the unit sphere.
+    Sky,
 }
 
 /// How a number is brought to order one.
@@ -39,7 +41,7 @@ pub enum Scale {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ColumnConfig {
-    /// What its values mean: `number`, `flag`, `category` or `angle` (degrees). Default `number`.
+    /// What its values mean: `number`, `flag` (true or false), `category`, `angle` (degrees) or `sky`. Default `number`.
     #[serde(default)]
     pub kind: ColumnMeaning,
     /// For `number`: `standard`, `log`, `asinh` or `quantile`. Default `standard`.
@@ -51,6 +53,13 @@ pub struct ColumnConfig {
     /// For `category`: the most frequent classes that are told apart; all others are one class `other`. 1 to 1024, default 16.
     #[serde(default)]
     pub max_categories: Option<usize>,
+    /// For `number`: the column with its standard error, in the same unit. Its token is told how large that is after scaling; where it
+    /// is missing or not above 0 it is unknown. Default none.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// For `sky`: the columns of right ascension and declination. Default `["ra", "dec"]`; the name of the entry is free then.
+    #[serde(default)]
+    pub columns: Option<[String; 2]>,
 }
 
 /// Columns of the catalogue, one token each.
@@ -79,6 +88,7 @@ pub(crate) enum Reading {
     Flag,
     Category { most: usize },
     Angle,
+    Sky,
 }
 
 impl Reading {
@@ -88,16 +98,28 @@ impl Reading {
             Self::Standard | Self::Log | Self::Asinh { .. } | Self::Quantile | Self::Flag => 1,
             // Sine and cosine.
             Self::Angle => 2,
+            Self::Sky => 3,
             // One per class, and one for all others.
             Self::Category { most } => most + 1,
         }
     }
 }
 
+/// One entry of the checked table.
+#[derive(Clone, Debug)]
+pub(crate) struct Planned {
+    pub(crate) name: String,
+    pub(crate) reading: Reading,
+    /// Column of the standard error.
+    pub(crate) error: Option<String>,
+    /// Where it is read: a column, or two for a place on the sky.
+    pub(crate) paths: Vec<String>,
+}
+
 /// The checked table: columns in the order of their names.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    pub(crate) columns: Vec<(String, Reading)>,
+    pub(crate) columns: Vec<Planned>,
     pub(crate) clip: f64,
 }
 
@@ -122,7 +144,12 @@ impl Plan {
                 let reason = format!("column `{name}`: {reason}");
                 table.map_or_else(|| section.reject("columns", reason.clone()), |t| t.reject(key, reason.clone()))
             })?;
-            columns.push((name, reading));
+            let paths = match (reading, column.columns) {
+                (Reading::Sky, Some(columns)) => columns.into(),
+                (Reading::Sky, None) => vec!["ra".into(), "dec".into()],
+                _ => vec![name.clone()],
+            };
+            columns.push(Planned { name, reading, error: column.error, paths });
         }
         Ok(Self { columns, clip: config.clip })
     }
@@ -131,7 +158,7 @@ impl Plan {
 impl ColumnConfig {
     /// The key and the reason, if the keys don't go together.
     fn reading(&self) -> Result<Reading, (&'static str, String)> {
-        use ColumnMeaning::{Angle, Category, Flag, Number};
+        use ColumnMeaning::{Angle, Category, Flag, Number, Sky};
         if self.scale.is_some() && self.kind != Number {
             return Err(("scale", "`scale` is for columns of kind `number`".into()));
         }
@@ -141,9 +168,16 @@ impl ColumnConfig {
         if self.max_categories.is_some() && self.kind != Category {
             return Err(("max_categories", "`max_categories` is for columns of kind `category`".into()));
         }
+        if self.error.is_some() && self.kind != Number {
+            return Err(("error", "`error` is for columns of kind `number`".into()));
+        }
+        if self.columns.is_some() && self.kind != Sky {
+            return Err(("columns", "`columns` is for entries of kind `sky`".into()));
+        }
         Ok(match (self.kind, self.scale.unwrap_or_default()) {
             (Flag, _) => Reading::Flag,
             (Angle, _) => Reading::Angle,
+            (Sky, _) => Reading::Sky,
             (Category, _) => match self.max_categories.unwrap_or(16) {
                 most @ 1..=1024 => Reading::Category { most },
                 other => return Err(("max_categories", format!("`max_categories` must be 1 to 1024, got {other}"))),

@@ -1,6 +1,6 @@
 //! Rows -> arrays: each column's value as features in slots of its own.
 
-use crate::config::{Plan, Reading, TableConfig};
+use crate::config::{Plan, Planned, Reading, TableConfig};
 use crate::scaler::{Learner, Raw, Scaler};
 use panchroma_core::data::DataError;
 use panchroma_core::{
@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 ///
 /// Arrays: `values` `[B, C, P]` f32 for C columns in the order of their names and P features of all
 /// columns together, valid `[B, C]`. Column `c` has its features in slots that no other column uses,
-/// and zeros elsewhere, so that one linear map gives each column directions of its own.
+/// and zeros elsewhere, so that one linear map gives each column directions of its own. If any column names its error,
+/// `error` `[B, C]` f32 is the standard error after scaling, 0 where unknown.
 #[derive(Clone, Debug)]
 pub struct Table {
     name: String,
@@ -33,7 +34,11 @@ impl Table {
     }
 
     fn width(&self) -> usize {
-        self.plan.columns.iter().map(|(_, reading)| reading.width()).sum()
+        self.plan.columns.iter().map(|column| column.reading.width()).sum()
+    }
+
+    fn has_errors(&self) -> bool {
+        self.plan.columns.iter().any(|column| column.error.is_some())
     }
 
     fn wrong(&self, reason: String) -> Error {
@@ -41,42 +46,51 @@ impl Table {
     }
 }
 
-fn read(rows: &Rows, path: &str, reading: Reading) -> Result<Raw> {
-    Ok(match reading {
-        Reading::Flag => Raw::Flags(rows.flags(path)?),
-        Reading::Category { .. } => Raw::Texts(rows.texts(path)?),
-        _ => Raw::Numbers(rows.numbers(path)?),
+fn read(rows: &Rows, column: &Planned) -> Result<Raw> {
+    Ok(match (column.reading, column.paths.as_slice()) {
+        (Reading::Flag, [path, ..]) => Raw::Flags(rows.flags(path)?),
+        (Reading::Category { .. }, [path, ..]) => Raw::Texts(rows.texts(path)?),
+        (Reading::Sky, [ra, dec, ..]) => Raw::Places(rows.numbers(ra)?, rows.numbers(dec)?),
+        _ => Raw::Numbers(rows.numbers(&column.name)?),
     })
 }
 
 impl Modality for Table {
     fn columns(&self) -> Vec<Column> {
-        let column = |(path, reading): &(String, Reading)| match reading {
-            Reading::Flag => Column::flag(path),
-            Reading::Category { .. } => Column::text(path),
-            _ => Column::number(path),
-        };
-        self.plan.columns.iter().map(column).collect()
+        let mut columns: Vec<Column> = Vec::new();
+        for column in &self.plan.columns {
+            columns.extend(column.paths.iter().map(|path| match column.reading {
+                Reading::Flag => Column::flag(path),
+                Reading::Category { .. } => Column::text(path),
+                _ => Column::number(path),
+            }));
+            columns.extend(column.error.iter().map(Column::number));
+        }
+        // A place on the sky may be read from columns that are entries too.
+        columns.sort_by(|a, b| a.path.cmp(&b.path));
+        columns.dedup_by(|a, b| a.path == b.path);
+        columns
     }
 
     fn spec(&self) -> ArraysSpec {
-        ArraysSpec {
-            fields: vec![ArrayField { name: "values", axes: &["C", "P"], unit: String::new() }],
-            valid_axes: &["C"],
-            sizes: vec![("C", self.plan.columns.len()), ("P", self.width())],
+        let mut fields = vec![ArrayField { name: "values", axes: &["C", "P"], unit: String::new() }];
+        if self.has_errors() {
+            fields.push(ArrayField { name: "error", axes: &["C"], unit: String::new() });
         }
+        ArraysSpec { fields, valid_axes: &["C"], sizes: vec![("C", self.plan.columns.len()), ("P", self.width())] }
     }
 
     fn fit(&mut self, rows: &mut dyn Iterator<Item = Result<Rows>>) -> Result<()> {
-        let mut learners: Vec<Learner> = self.plan.columns.iter().map(|(_, reading)| Learner::new(*reading)).collect();
+        let mut learners: Vec<Learner> = self.plan.columns.iter().map(|c| Learner::new(c.reading)).collect();
         for rows in rows {
             let rows = rows?;
-            for ((path, reading), learner) in self.plan.columns.iter().zip(&mut learners) {
-                learner.add(&read(&rows, path, *reading)?);
+            for (column, learner) in self.plan.columns.iter().zip(&mut learners) {
+                learner.add(&read(&rows, column)?);
             }
         }
-        let finished = self.plan.columns.iter().zip(learners).map(|((path, _), learner)| {
-            let missing = || DataError::AllMissing { column: path.clone(), modality: Some(self.name.clone()) };
+        let finished = self.plan.columns.iter().zip(learners).map(|(column, learner)| {
+            let missing =
+                || DataError::AllMissing { column: column.paths.join(" and "), modality: Some(self.name.clone()) };
             Ok(learner.finish().ok_or_else(missing)?)
         });
         self.scalers = finished.collect::<Result<Vec<_>>>()?;
@@ -87,7 +101,7 @@ impl Modality for Table {
         if self.scalers.is_empty() {
             return Value::Null;
         }
-        let names = self.plan.columns.iter().map(|(name, _)| name.clone());
+        let names = self.plan.columns.iter().map(|column| column.name.clone());
         let entries = names.zip(&self.scalers).map(|(name, scaler)| (name, serde_json::json!(scaler)));
         serde_json::json!({ "columns": entries.collect::<Map<String, Value>>() })
     }
@@ -97,7 +111,7 @@ impl Modality for Table {
             return Err(self.wrong("the checkpoint has no scalers of `columns`".into()));
         };
         let mut scalers = Vec::with_capacity(self.plan.columns.len());
-        for (name, reading) in &self.plan.columns {
+        for Planned { name, reading, .. } in &self.plan.columns {
             let Some(entry) = entries.get(name) else {
                 return Err(self.wrong(format!("the checkpoint was made without column `{name}`")));
             };
@@ -108,7 +122,7 @@ impl Modality for Table {
             }
             scalers.push(scaler);
         }
-        if let Some(other) = entries.keys().find(|key| !self.plan.columns.iter().any(|(name, _)| name == *key)) {
+        if let Some(other) = entries.keys().find(|key| !self.plan.columns.iter().any(|column| column.name == **key)) {
             return Err(self.wrong(format!("the checkpoint was made with column `{other}`, which the config lacks")));
         }
         self.scalers = scalers;
@@ -123,19 +137,28 @@ impl Modality for Table {
         let mut values = vec![0f32; b * c * p];
         let mut valid = vec![0u8; b * c];
         let mut first = 0;
-        for (index, ((path, reading), scaler)) in self.plan.columns.iter().zip(&self.scalers).enumerate() {
-            let raw = read(rows, path, *reading)?;
+        let mut errors = vec![0f32; b * c];
+        for (index, (column, scaler)) in self.plan.columns.iter().zip(&self.scalers).enumerate() {
+            let (raw, reading) = (read(rows, column)?, column.reading);
             for row in 0..b {
                 let place = row * c + index;
                 let own = place * p + first..place * p + first + reading.width();
-                if scaler.write(*reading, &raw, row, self.plan.clip, &mut values[own]) {
+                if scaler.write(reading, &raw, row, self.plan.clip, &mut values[own]) {
                     valid[place] = 1;
+                }
+            }
+            if let (Some(path), Raw::Numbers(numbers)) = (&column.error, &raw) {
+                for (row, (x, error)) in numbers.iter().zip(rows.numbers(path)?).enumerate() {
+                    errors[row * c + index] = scaler.error(reading, *x, error).unwrap_or(0.0) as f32;
                 }
             }
             first += reading.width();
         }
         let present = valid.chunks(c).map(|columns| columns.contains(&1)).collect();
-        let fields = BTreeMap::from([("values".to_owned(), Array::f32(&[b, c, p], values)?)]);
+        let mut fields = BTreeMap::from([("values".to_owned(), Array::f32(&[b, c, p], values)?)]);
+        if self.has_errors() {
+            fields.insert("error".to_owned(), Array::f32(&[b, c], errors)?);
+        }
         Ok(Arrays { present, valid: Array::new(&[b, c], Values::U8(valid))?, fields })
     }
 }
@@ -143,7 +166,7 @@ impl Modality for Table {
 inventory::submit! {
     Descriptor::<dyn Modality> {
         name: "table",
-        summary: "columns of the catalogue: numbers, flags, classes and angles, any of them missing",
+        summary: "columns of the catalogue: numbers, flags, classes, angles and places on the sky, any of them missing",
         origin: env!("CARGO_PKG_NAME"),
         example: r#"[columns]
 ebv = { scale = "log" }
@@ -151,6 +174,8 @@ host_logmass = {}
 host_offset_arcsec = { scale = "quantile" }
 host_angle = { kind = "angle" }          # degrees
 peak_band = { kind = "category", max_categories = 12 }
+magpsf = { error = "sigmapsf" }          # the token knows how well it was measured
+position = { kind = "sky", columns = ["ra", "dec"] }
 "#,
         schema: || schemars::schema_for!(TableConfig),
         build: |section, context| Ok(Box::new(Table::new(section, context)?)),

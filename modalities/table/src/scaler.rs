@@ -11,6 +11,8 @@ pub(crate) enum Raw {
     Numbers(Vec<Option<f64>>),
     Texts(Vec<Option<String>>),
     Flags(Vec<Option<bool>>),
+    /// Right ascension and declination, degrees.
+    Places(Vec<Option<f64>>, Vec<Option<f64>>),
 }
 
 /// What was learned about one column.
@@ -36,7 +38,7 @@ impl Scaler {
             }
             (Self::Quantile(distribution), Reading::Quantile) => distribution.is_sound(),
             (Self::Category(names), Reading::Category { most }) => names.len() <= most,
-            (Self::Fixed, Reading::Flag | Reading::Angle) => true,
+            (Self::Fixed, Reading::Flag | Reading::Angle | Reading::Sky) => true,
             _ => false,
         }
     }
@@ -48,9 +50,24 @@ impl Scaler {
         match features {
             Features::Number(x) => out.iter_mut().for_each(|o| *o = x.clamp(-clip, clip) as f32),
             Features::Pair(pair) => out.iter_mut().zip(pair).for_each(|(o, x)| *o = x as f32),
+            Features::Point(point) => out.iter_mut().zip(point).for_each(|(o, x)| *o = x as f32),
             Features::Class(class) => out.iter_mut().skip(class).take(1).for_each(|o| *o = 1.0),
         }
         true
+    }
+
+    /// Standard error `error` of the number `x` after scaling: half of what lies between one error above and one below; none
+    /// if it is not above 0, or the number is missing.
+    pub(crate) fn error(&self, reading: Reading, x: Option<f64>, error: Option<f64>) -> Option<f64> {
+        let (x, error) = (x?, error.filter(|e| *e > 0.0)?);
+        let at = |x: f64| match self.features(reading, &Raw::Numbers(vec![Some(x)]), 0)? {
+            Features::Number(x) => Some(x),
+            _ => None,
+        };
+        let (middle, above) = (at(x)?, at(x + error)?);
+        // A logarithm may have no value one error below.
+        let width = at(x - error).map_or(above - middle, |below| 0.5 * (above - below));
+        (width > 0.0 && width.is_finite()).then_some(width)
     }
 
     fn features(&self, reading: Reading, raw: &Raw, i: usize) -> Option<Features> {
@@ -62,6 +79,10 @@ impl Scaler {
             (Raw::Numbers(numbers), Reading::Angle, _) => {
                 let radians = number(numbers, i)?.rem_euclid(360.0).to_radians();
                 Some(Features::Pair([radians.sin(), radians.cos()]))
+            }
+            (Raw::Places(ra, dec), Reading::Sky, _) => {
+                let (ra, dec) = (number(ra, i)?.to_radians(), number(dec, i)?.to_radians());
+                Some(Features::Point([dec.cos() * ra.cos(), dec.cos() * ra.sin(), dec.sin()]))
             }
             (Raw::Numbers(numbers), Reading::Quantile, Self::Quantile(distribution)) => {
                 Some(Features::Number(distribution.normal(number(numbers, i)?)))
@@ -82,6 +103,7 @@ impl Scaler {
 enum Features {
     Number(f64),
     Pair([f64; 2]),
+    Point([f64; 3]),
     Class(usize),
 }
 
@@ -129,6 +151,9 @@ impl Learner {
                     }
                 }
             }
+            Raw::Places(ra, dec) => {
+                self.count += ra.iter().zip(dec).filter(|(r, d)| r.is_some() && d.is_some()).count() as u64
+            }
             Raw::Flags(flags) => self.count += flags.iter().flatten().count() as u64,
         }
     }
@@ -139,7 +164,7 @@ impl Learner {
             return None;
         }
         Some(match self.reading {
-            Reading::Flag | Reading::Angle => Scaler::Fixed,
+            Reading::Flag | Reading::Angle | Reading::Sky => Scaler::Fixed,
             Reading::Quantile => Scaler::Quantile(self.sample.finish()?),
             Reading::Category { most } => {
                 let mut classes: Vec<(String, u64)> = self.classes.into_iter().collect();

@@ -15,6 +15,8 @@ fn objects(list: &Value) -> Objects {
     let fields = vec![
         field("mag", DataType::Float32),
         field("ebv", DataType::Float64),
+        field("ebv_err", DataType::Float64),
+        field("dec", DataType::Float64),
         field("angle", DataType::Float64),
         field("star", DataType::Boolean),
         field("class", DataType::Utf8),
@@ -25,9 +27,9 @@ fn objects(list: &Value) -> Objects {
 
 fn some() -> Objects {
     objects(&json!([
-        {"object_id": "a", "mag": 17.0, "ebv": 0.1, "angle": 0.0, "star": true, "class": "Ia", "host": {"mass": 10.0}},
+        {"object_id": "a", "mag": 17.0, "ebv": 0.1, "ebv_err": 0.05, "dec": 30.0, "angle": 0.0, "star": true, "class": "Ia", "host": {"mass": 10.0}},
         {"object_id": "none"},
-        {"object_id": "b", "mag": 19.0, "ebv": 10.0, "angle": 450.0, "star": false, "class": "II", "host": {"mass": 12.0}},
+        {"object_id": "b", "mag": 19.0, "ebv": 10.0, "ebv_err": 20.0, "dec": -90.0, "angle": 450.0, "star": false, "class": "II", "host": {"mass": 12.0}},
         {"object_id": "c", "mag": "NaN", "ebv": -1.0, "angle": "inf", "class": " Ia", "host": {}},
         {"object_id": "d", "class": "IIn"},
         {"object_id": "e", "mag": "NaN", "class": ""},
@@ -65,6 +67,15 @@ fn promises_hold() {
                    angle = { kind = \"angle\" }\nstar = { kind = \"flag\" }\n\
                    class = { kind = \"category\", max_categories = 2 }\n\"host.mass\" = { scale = \"quantile\" }";
     let objects = some();
+    let more = "kind = \"table\"\n[columns]\nebv = { scale = \"asinh\", error = \"ebv_err\" }\nmag = { scale = \"quantile\" }\n\
+                place = { kind = \"sky\", columns = [\"angle\", \"dec\"] }\nangle = { kind = \"angle\" }";
+    conformance(&Case {
+        modality: more,
+        tokenizer: TOKENIZER,
+        objects: &objects,
+        measured: &["values"],
+        reconstruction: Some(0.0),
+    });
     conformance(&Case {
         modality: columns,
         tokenizer: TOKENIZER,
@@ -240,4 +251,42 @@ fn columns_that_the_catalogue_lacks_are_an_error_of_the_loader() {
     let error = Catalogue::open(&DataConfig::at(folder), &columns).err().unwrap();
     assert!(error.to_string().contains("`peak_magg`"), "{error}");
     assert!(error.hint().is_some_and(|hint| hint.contains("`peak_mag`")), "{:?}", error.hint());
+}
+
+#[test]
+fn places_on_the_sky_are_points_of_the_unit_sphere() {
+    let places = one_column("here = { kind = \"sky\", columns = [\"angle\", \"dec\"] }");
+    let near = |got: &Option<Vec<f32>>, expected: [f32; 3]| {
+        got.as_ref().unwrap().iter().zip(expected).all(|(g, e)| (g - e).abs() < 1e-6)
+    };
+    assert!(near(&places[0], [0.75f32.sqrt(), 0.0, 0.5]) && near(&places[2], [0.0, 0.0, -1.0]), "{places:?}");
+    assert!(places[3].is_none());
+}
+
+#[test]
+fn errors_are_scaled_like_their_numbers() {
+    let errors = |columns: &str| {
+        let arrays = evaluate(columns);
+        let (shape, errors) = arrays.f32("error").unwrap();
+        assert_eq!(shape, [6, 1]);
+        errors.to_vec()
+    };
+    // Of 0.1, 10 and -1 the deviation is 4.95.
+    let plain = errors("ebv = { error = \"ebv_err\" }");
+    let (mean, squares) = ((0.1 + 10.0 - 1.0) / 3.0, 0.01 + 100.0 + 1.0);
+    let deviation = (squares / 3.0 - f64::powi(mean, 2)).sqrt();
+    assert!((f64::from(plain[0]) - 0.05 / deviation).abs() < 1e-6 && plain[1] == 0.0 && plain[3] == 0.0, "{plain:?}");
+    // log10 of 0.1 and 10: deviation 1; 10 minus 20 has no logarithm.
+    let log = errors("ebv = { scale = \"log\", error = \"ebv_err\" }");
+    assert!((f64::from(log[0]) - 0.5 * 3f64.log10()).abs() < 1e-6, "{log:?}");
+    assert!((f64::from(log[2]) - 3f64.log10()).abs() < 1e-6, "{log:?}");
+}
+
+#[test]
+fn keys_of_other_kinds_are_refused() {
+    for bad in ["mag = { kind = \"flag\", error = \"x\" }", "mag = { columns = [\"a\", \"b\"] }"] {
+        let toml = format!("kind = \"table\"\ncolumns = {{ {bad} }}\n");
+        let section = Section::from_toml("modality.test", &toml).unwrap();
+        assert!(crate::Table::new(&section, &ModalityContext { name: "test" }).is_err(), "{bad}");
+    }
 }

@@ -1,4 +1,4 @@
-//! One token per column: its features as the patch, its number as a coordinate.
+//! One token per column: its features as the patch, its number as a coordinate, and its error if it has one.
 //!
 //! Since each column has slots of its own in the patch, the linear map after it is the feature
 //! tokenizer of Gorishniy et al. 2021, arXiv:2106.11959, section 3.3: `x_j W_j + b_j` for column j,
@@ -23,6 +23,8 @@ pub struct ColumnsConfig {}
 pub struct Columns {
     columns: usize,
     width: usize,
+    /// Whether the modality says how large errors are.
+    errors: bool,
 }
 
 impl Columns {
@@ -36,7 +38,10 @@ impl Columns {
         let fits =
             arrays.fields.iter().any(|f| f.name == "values" && f.axes == ["C", "P"]) && arrays.valid_axes == ["C"];
         match (arrays.size("C"), arrays.size("P"), fits) {
-            (Some(columns), Some(width), true) => Ok(Self { columns, width }),
+            (Some(columns), Some(width), true) => {
+                let errors = arrays.fields.iter().any(|f| f.name == "error" && f.axes == ["C"]);
+                Ok(Self { columns, width, errors })
+            }
             _ => {
                 let found: Vec<&str> = arrays.fields.iter().map(|f| f.name).collect();
                 let reason = format!(
@@ -50,16 +55,14 @@ impl Columns {
 
 impl Tokenizer for Columns {
     fn spec(&self) -> TokenSpec {
-        TokenSpec {
-            kind: TokenKind::Patches { width: self.width },
-            max_tokens: self.columns,
-            coordinates: vec![Coordinate {
-                name: "column".into(),
-                unit: "",
-                encoding: Encoding::Category { size: self.columns },
-                metadata: false,
-            }],
+        let encoding = Encoding::Category { size: self.columns };
+        let mut coordinates = vec![Coordinate { name: "column".into(), unit: "", encoding, metadata: false }];
+        if self.errors {
+            // In standard deviations of the column.
+            let encoding = Encoding::Log { smallest: 1e-3, largest: 1e2, frequencies: 6 };
+            coordinates.push(Coordinate { name: "error".into(), unit: "", encoding, metadata: true });
         }
+        TokenSpec { kind: TokenKind::Patches { width: self.width }, max_tokens: self.columns, coordinates }
     }
 
     fn tokenize(&self, arrays: &Arrays, _context: &Forward) -> Result<Tokens> {
@@ -76,11 +79,21 @@ impl Tokenizer for Columns {
         for (patch, _) in patches.chunks_mut(p).zip(valid).filter(|(_, v)| **v == 0) {
             patch.fill(0.0);
         }
-        let numbers: Vec<f32> = (0..b).flat_map(|_| (0..t).map(|c| c as f32)).collect();
+        let axes = 1 + usize::from(self.errors);
+        let mut coordinates: Vec<f32> = (0..b * t).flat_map(|at| std::iter::repeat_n((at % t) as f32, axes)).collect();
+        if self.errors {
+            let (shape, errors) = arrays.f32("error")?;
+            if shape != [b, t] {
+                return Err(wrong_shape("error", &[b, t], shape));
+            }
+            for (to, error) in coordinates.iter_mut().skip(1).step_by(axes).zip(errors) {
+                *to = if *error > 0.0 { *error } else { f32::NAN };
+            }
+        }
         Ok(Tokens {
             values: TokenValues::Patches(Tensor::from_vec(patches, (b, t, p), &Device::Cpu)?),
             valid: Tensor::from_vec(valid.to_vec(), (b, t), &Device::Cpu)?,
-            coordinates: Tensor::from_vec(numbers, (b, t, 1), &Device::Cpu)?,
+            coordinates: Tensor::from_vec(coordinates, (b, t, axes), &Device::Cpu)?,
             weights: None,
             present: arrays.present.clone(),
         })
@@ -92,7 +105,12 @@ impl Tokenizer for Columns {
         let (b, t) = tokens.valid.dims2()?;
         let values = values.flatten_all()?.to_vec1::<f32>()?;
         let valid = tokens.valid.flatten_all()?.to_vec1::<u8>()?;
-        let fields = BTreeMap::from([("values".to_owned(), Array::f32(&[b, t, self.width], values)?)]);
+        let mut fields = BTreeMap::from([("values".to_owned(), Array::f32(&[b, t, self.width], values)?)]);
+        if self.errors {
+            let own = tokens.coordinates.flatten_all()?.to_vec1::<f32>()?;
+            let errors = own.iter().skip(1).step_by(2).map(|e| if e.is_nan() { 0.0 } else { *e }).collect();
+            fields.insert("error".to_owned(), Array::f32(&[b, t], errors)?);
+        }
         let valid = Array::new(&[b, t], Values::U8(valid))?;
         Ok(Some(Arrays { present: tokens.present.clone(), valid, fields }))
     }

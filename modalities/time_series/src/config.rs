@@ -25,9 +25,13 @@ pub struct TimeSeriesConfig {
     /// Struct column with one list per quantity. Default `lightcurve`.
     #[serde(default = "lightcurve")]
     pub column: String,
-    /// Field of `column` with the times, in days (see `time_unit_days`). Default `time`.
+    /// Field of `column` with the times, in days (see `time_unit_days`). Empty if the series are regular; then `cadence` says how far
+    /// apart values are. Default `time`.
     #[serde(default = "time")]
     pub time: String,
+    /// Time from a value to the next, in the data's unit of time, for regular series without times. Default none.
+    #[serde(default)]
+    pub cadence: Option<f64>,
     /// Field of `column` with the fluxes, linear (not magnitudes), in one unit for all objects and bands. Default `flux`.
     #[serde(default = "flux")]
     pub flux: String,
@@ -41,6 +45,24 @@ pub struct TimeSeriesConfig {
     /// wavelength is used, but flagged. Default none.
     #[serde(default)]
     pub bands: BTreeMap<String, f64>,
+    /// Whether a band without a known wavelength, that is not among `channels` either, is an error. Default false.
+    #[serde(default)]
+    pub strict_bands: bool,
+    /// Bands, or channels of any other kind such as the leads of an ECG, that are told apart by a learned vector each, beside their
+    /// wavelength. Default none.
+    #[serde(default)]
+    pub channels: Vec<String>,
+    /// Field of `column` with the fluxes that would just have been detected: where the flux is missing and this is not, nothing was seen, and
+    /// the observation enters with flux 0, an error of this divided by `limit_sigma`, and a flag of its own. Default none.
+    #[serde(default)]
+    pub limit: Option<String>,
+    /// How many standard errors `limit` is. Above 0, default 5.
+    #[serde(default = "five")]
+    pub limit_sigma: f64,
+    /// Column of numbers with the period of each object, in the data's unit of time: observations are also told their phase from
+    /// the origin, as a fraction of the period. Objects without a period have none. Default none.
+    #[serde(default)]
+    pub period_column: Option<String>,
     /// Largest number of observations per object, and so of tokens. Training draws a random subset of longer series each epoch; otherwise
     /// they are thinned evenly. 1 to 65536, default 128.
     #[serde(default = "max_observations")]
@@ -55,7 +77,8 @@ pub struct TimeSeriesConfig {
     /// `time_origin`. Default none.
     #[serde(default)]
     pub origin_column: Option<String>,
-    /// Length of the data's unit of time in days: 1 for (M)JD, 1.1574e-5 for seconds. Above 0, default 1.
+    /// Length of the data's unit of time in days: 1 for (M)JD, 1.1574e-5 for seconds. In a field where days mean nothing leave it at 1: all
+    /// that is said of days here then is of the data's unit. Above 0, default 1.
     #[serde(default = "unit")]
     pub time_unit_days: f64,
     /// Days before and after the origin outside which observations are dropped, for example `[-50.0, 300.0]`. Default none are.
@@ -92,6 +115,9 @@ fn flux_err() -> String {
 fn band() -> String {
     "band".into()
 }
+fn five() -> f64 {
+    5.0
+}
 fn max_observations() -> usize {
     128
 }
@@ -109,10 +135,31 @@ impl TimeSeriesConfig {
     /// A config error that points at the key.
     pub fn read(section: &Section) -> Result<Self> {
         let config: Self = section.read()?;
-        for (key, name) in [("column", &config.column), ("time", &config.time), ("flux", &config.flux)] {
+        for (key, name) in [("column", &config.column), ("flux", &config.flux)] {
             if name.is_empty() {
                 return Err(section.reject(key, format!("expected the name of a column in `{key}`, got an empty text")));
             }
+        }
+        match config.cadence {
+            None if config.time.is_empty() => {
+                return Err(
+                    section.reject("time", "expected the name of a field in `time`, or a `cadence` for regular series")
+                );
+            }
+            Some(_) if !config.time.is_empty() => {
+                let reason = "`cadence` is for series without times: say so with `time = \"\"`";
+                return Err(section.reject("cadence", reason));
+            }
+            Some(step) if !(step.is_finite() && step > 0.0) => {
+                return Err(section.reject("cadence", format!("`cadence` must be above 0, got {step}")));
+            }
+            _ => {}
+        }
+        if (1..config.channels.len()).any(|i| config.channels[..i].contains(&config.channels[i])) {
+            return Err(section.reject("channels", "expected each channel once"));
+        }
+        if !config.channels.is_empty() && config.band.is_empty() {
+            return Err(section.reject("channels", "`channels` are names in the field `band`, which is empty"));
         }
         if !(1..=65_536).contains(&config.max_observations) {
             let reason = format!("`max_observations` must be 1 to 65536, got {}", config.max_observations);
@@ -123,7 +170,11 @@ impl TimeSeriesConfig {
             let reason = format!("`min_observations` must be 1 to {most} (`max_observations`), got {got}");
             return Err(section.reject("min_observations", reason));
         }
-        for (key, value) in [("time_unit_days", config.time_unit_days), ("flux_softening", config.flux_softening)] {
+        for (key, value) in [
+            ("time_unit_days", config.time_unit_days),
+            ("flux_softening", config.flux_softening),
+            ("limit_sigma", config.limit_sigma),
+        ] {
             if !(value.is_finite() && value > 0.0) {
                 return Err(section.reject(key, format!("`{key}` must be above 0, got {value}")));
             }

@@ -16,6 +16,10 @@ pub(crate) struct Observation {
     pub(crate) error: Option<f64>,
     /// Effective wavelength of the band, Angstrom, if known.
     pub(crate) wavelength: Option<f64>,
+    /// Which of the config's channels it is.
+    pub(crate) channel: Option<usize>,
+    /// Nothing was seen: the flux is 0 and the error from the limit.
+    pub(crate) limit: bool,
 }
 
 impl Observation {
@@ -32,6 +36,8 @@ pub(crate) struct Curve {
     pub(crate) observations: Vec<Observation>,
     /// A robust maximum of the flux, in the data's unit; above 0.
     pub(crate) scale: f64,
+    /// Days, above 0.
+    pub(crate) period: Option<f64>,
 }
 
 /// Significance from which an observation may mark the peak.
@@ -64,7 +70,13 @@ impl Curve {
             return None;
         }
         let scale = robust_maximum(&observations);
-        Some(Self { observations, scale })
+        Some(Self { observations, scale, period: None })
+    }
+
+    /// Phase of an observation from the origin, from 0 to below 1; none without a period.
+    pub(crate) fn phase(&self, observation: &Observation) -> Option<f64> {
+        // A tiny negative phase would round to 1.
+        self.period.map(|period| (observation.days / period).rem_euclid(1.0)).filter(|phase| *phase < 1.0)
     }
 
     /// Brings the curve to at most `max_observations`, and augments it in training.

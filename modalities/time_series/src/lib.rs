@@ -9,10 +9,12 @@
 //! catalogue's unit (compressed by asinh) and relative to its object.
 //!
 //! Data flows through `curve` (rows to observations, augmentation) and `scaler` to [`TimeSeries`]
-//! (`prepare`) and from there to [`Observations`] (`tokenizer`).
+//! (`prepare`) and from there to [`Observations`] (`tokenizer`) or [`TimePatches`] (`patches`), at the coordinates of `axes`.
 
+mod axes;
 mod config;
 mod curve;
+mod patches;
 mod prepare;
 mod scaler;
 mod tokenizer;
@@ -20,6 +22,8 @@ mod tokenizer;
 #[cfg(test)]
 mod tests;
 
+pub use axes::AxesConfig;
 pub use config::{TimeOrigin, TimeSeriesConfig};
-pub use prepare::{FEATURES, TimeSeries};
-pub use tokenizer::{Observations, ObservationsConfig};
+pub use patches::{TimePatches, TimePatchesConfig};
+pub use prepare::{FEATURES, LIMIT_FEATURE, TimeSeries};
+pub use tokenizer::Observations;

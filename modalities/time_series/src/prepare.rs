@@ -4,7 +4,7 @@ use crate::config::TimeSeriesConfig;
 use crate::curve::{Curve, Observation};
 use crate::scaler::{Collector, Scaler};
 use panchroma_core::bands::wavelength_angstrom;
-use panchroma_core::data::DataError;
+use panchroma_core::data::{DataError, Ragged};
 use panchroma_core::{
     Array, ArrayField, Arrays, ArraysSpec, Column, Descriptor, Error, Modality, ModalityContext, Mode, PrepareContext,
     Result, Rows, Section, Values,
@@ -31,6 +31,9 @@ pub const FEATURES: [&str; 7] = [
     "known_band",
 ];
 
+/// One more, if the config names a field of limits: whether nothing was seen.
+pub const LIMIT_FEATURE: &str = "is_limit";
+
 /// The features that a [`Scaler`] changes are the first so many.
 const SCALED: usize = 5;
 
@@ -40,7 +43,8 @@ const LIMIT: f64 = 10.0;
 /// The modality `time_series`.
 ///
 /// Arrays: `time` `[B, L]` (days since the object's origin), `values` `[B, L, F]` (see
-/// [`FEATURES`]), `wavelength` `[B, L]` (natural logarithm of Angstrom, 0 if unknown), valid
+/// [`FEATURES`] and [`LIMIT_FEATURE`]), `wavelength` `[B, L]` (natural logarithm of Angstrom, 0 if unknown), with
+/// channels `channel` `[B, L]` (-1 if it is none of them), with periods `phase` `[B, L]` (0 to 1, -1 if unknown), valid
 /// `[B, L]`; f32, observations in the order of time, padded to the longest of the batch.
 #[derive(Clone, Debug)]
 pub struct TimeSeries {
@@ -65,56 +69,74 @@ impl TimeSeries {
     /// The usable observations of each object; `None` where there are too few.
     fn curves(&self, rows: &Rows) -> Result<Vec<Option<Curve>>> {
         let config = &self.config;
-        let paths = [&config.time, &config.flux, &config.flux_err, &config.band].map(|field| self.path(field));
-        let [time_path, flux_path, error_path, band_path] = &paths;
-        let times = rows.ragged_f64(time_path)?;
-        let fluxes = rows.ragged_f64(flux_path)?;
-        let errors = if config.flux_err.is_empty() { None } else { Some(rows.ragged_f64(error_path)?) };
-        let bands = if config.band.is_empty() { None } else { Some(rows.ragged_text(band_path)?) };
-        let origins = match &config.origin_column {
-            Some(column) => rows.numbers(column)?,
-            None => vec![None; rows.len()],
+        let numbers = |field: &str| match field.is_empty() {
+            true => Ok(None),
+            false => rows.ragged_f64(&self.path(field)).map(Some),
         };
-        // A survey has few bands and many observations: look each name up once.
-        let mut wavelengths: BTreeMap<String, Option<f64>> = BTreeMap::new();
+        let column = |name: &Option<String>| match name {
+            Some(name) => rows.numbers(name),
+            None => Ok(vec![None; rows.len()]),
+        };
+        let fluxes = rows.ragged_f64(&self.path(&config.flux))?;
+        let lists = [config.time.as_str(), &config.flux_err, config.limit.as_deref().unwrap_or_default()];
+        let [times, errors, limits] = [numbers(lists[0])?, numbers(lists[1])?, numbers(lists[2])?];
+        let bands = if config.band.is_empty() { None } else { Some(rows.ragged_text(&self.path(&config.band))?) };
+        let (origins, periods) = (column(&config.origin_column)?, column(&config.period_column)?);
+        let mut known = Bands { config, seen: BTreeMap::new() };
         let mut curves = Vec::with_capacity(rows.len());
-        for (i, (object, origin)) in rows.ids().iter().zip(origins).enumerate() {
+        for (i, (object, (origin, period))) in rows.ids().iter().zip(origins.into_iter().zip(periods)).enumerate() {
             let has = |present: &[bool]| present.get(i).copied().unwrap_or(false);
-            if !has(&times.present) || !has(&fluxes.present) {
+            if !has(&fluxes.present) || times.as_ref().is_some_and(|times| !has(&times.present)) {
                 curves.push(None);
                 continue;
             }
-            let (time, flux) = (times.row(i), fluxes.row(i));
-            let error = errors.as_ref().filter(|e| has(&e.present)).map(|e| e.row(i));
+            let flux = fluxes.row(i);
+            let (time, error, limit) = (row(&times, i), row(&errors, i), row(&limits, i));
             let band = bands.as_ref().filter(|b| has(&b.present)).map(|b| b.row(i));
             let lengths = [
-                (flux_path, Some(flux.len())),
-                (error_path, error.map(<[f64]>::len)),
-                (band_path, band.map(<[String]>::len)),
+                (lists[0], time.map(<[f64]>::len)),
+                (lists[1], error.map(<[f64]>::len)),
+                (lists[2], limit.map(<[f64]>::len)),
+                (&config.band, band.map(<[String]>::len)),
             ];
-            for (path, length) in lengths {
-                if let Some(length) = length.filter(|l| *l != time.len()) {
-                    return Err(bad_length(object, path, time_path, time.len(), length));
+            for (field, length) in lengths {
+                if let Some(length) = length.filter(|l| *l != flux.len()) {
+                    let reason =
+                        format!("expected {} values as in `{}`, got {length}", flux.len(), self.path(&config.flux));
+                    return Err(self.bad(object, field, reason));
                 }
             }
-            let mut observations = Vec::with_capacity(time.len());
-            for (at, (&time, &flux)) in time.iter().zip(flux).enumerate() {
+            let mut observations = Vec::with_capacity(flux.len());
+            for (at, &flux) in flux.iter().enumerate() {
                 let name = band.and_then(|b| b.get(at)).map_or("", String::as_str);
-                let wavelength = match wavelengths.get(name) {
-                    Some(known) => *known,
-                    None => {
-                        let found = wavelength_angstrom(name, &config.bands);
-                        wavelengths.insert(name.to_owned(), found);
-                        found
-                    }
-                };
-                let error = error.and_then(|e| e.get(at)).copied();
-                observations.push(Observation { days: time * config.time_unit_days, flux, error, wavelength });
+                let band = known.find(name).map_err(|reason| self.bad(object, &config.band, reason))?;
+                let value = |list: Option<&[f64]>| list.and_then(|l| l.get(at)).copied();
+                let time = value(time).unwrap_or_else(|| at as f64 * config.cadence.unwrap_or(1.0));
+                let limit = value(limit).filter(|l| !flux.is_finite() && l.is_finite() && *l > 0.0);
+                observations.push(Observation {
+                    days: time * config.time_unit_days,
+                    flux: if limit.is_some() { 0.0 } else { flux },
+                    error: limit.map(|l| l / config.limit_sigma).or_else(|| value(error)),
+                    wavelength: band.wavelength,
+                    channel: band.channel,
+                    limit: limit.is_some(),
+                });
             }
-            let origin = origin.map(|o| o * config.time_unit_days).filter(|o| o.is_finite());
-            curves.push(Curve::new(config, observations, origin));
+            let days = |time: Option<f64>| time.map(|t| t * config.time_unit_days).filter(|t| t.is_finite());
+            let curve = Curve::new(config, observations, days(origin));
+            let period = days(period).filter(|p| *p > 0.0);
+            curves.push(curve.map(|curve| Curve { period, ..curve }));
         }
         Ok(curves)
+    }
+
+    fn bad(&self, object: &str, field: &str, reason: String) -> Error {
+        DataError::BadValue { object: object.into(), column: self.path(field), reason }.into()
+    }
+
+    /// F.
+    fn width(&self) -> usize {
+        FEATURES.len() + usize::from(self.config.limit.is_some())
     }
 
     /// The features of one observation before scaling; `None` where unknown.
@@ -129,32 +151,75 @@ impl TimeSeries {
     }
 }
 
+/// The values of row `i`, if it has any list.
+fn row(list: &Option<Ragged<f64>>, i: usize) -> Option<&[f64]> {
+    list.as_ref().filter(|l| l.present.get(i).copied().unwrap_or(false)).map(|l| l.row(i))
+}
+
+/// What is known of a band.
+#[derive(Clone, Copy)]
+struct Band {
+    wavelength: Option<f64>,
+    channel: Option<usize>,
+}
+
+/// A survey has few bands and many observations: each name is looked up once.
+struct Bands<'a> {
+    config: &'a TimeSeriesConfig,
+    seen: BTreeMap<String, Band>,
+}
+
+impl Bands<'_> {
+    /// The reason, if the name says nothing and must.
+    fn find(&mut self, name: &str) -> std::result::Result<Band, String> {
+        if let Some(band) = self.seen.get(name) {
+            return Ok(*band);
+        }
+        let band = Band {
+            wavelength: wavelength_angstrom(name, &self.config.bands),
+            channel: self.config.channels.iter().position(|c| c == name),
+        };
+        if self.config.strict_bands && band.wavelength.is_none() && band.channel.is_none() {
+            return Err(format!(
+                "the wavelength of band `{name}` is not known; say it with `bands = {{ {name:?} = 5000.0 }}` (Angstrom), name it in \
+                 `channels`, or allow it with `strict_bands = false`"
+            ));
+        }
+        self.seen.insert(name.to_owned(), band);
+        Ok(band)
+    }
+}
+
 impl Modality for TimeSeries {
     fn columns(&self) -> Vec<Column> {
         let config = &self.config;
-        let mut columns =
-            vec![Column::number(self.path(&config.time)).list(), Column::number(self.path(&config.flux)).list()];
-        if !config.flux_err.is_empty() {
-            columns.push(Column::number(self.path(&config.flux_err)).list());
-        }
+        let mut columns = vec![Column::number(self.path(&config.flux)).list()];
+        let lists = [Some(&config.time), Some(&config.flux_err), config.limit.as_ref()];
+        let lists = lists.into_iter().flatten().filter(|field| !field.is_empty());
+        columns.extend(lists.map(|field| Column::number(self.path(field)).list()));
         if !config.band.is_empty() {
             columns.push(Column::text(self.path(&config.band)).list());
         }
-        columns.extend(config.origin_column.iter().map(Column::number));
+        columns.extend(config.origin_column.iter().chain(&config.period_column).map(Column::number));
         columns
     }
 
     fn spec(&self) -> ArraysSpec {
         let field = |name, axes, unit: &str| ArrayField { name, axes, unit: unit.into() };
-        ArraysSpec {
-            fields: vec![
-                field("time", &["L"], "day"),
-                field("values", &["L", "F"], ""),
-                field("wavelength", &["L"], "ln(Angstrom)"),
-            ],
-            valid_axes: &["L"],
-            sizes: vec![("L", self.config.max_observations), ("F", FEATURES.len())],
+        let mut fields = vec![
+            field("time", &["L"], "day"),
+            field("values", &["L", "F"], ""),
+            field("wavelength", &["L"], "ln(Angstrom)"),
+        ];
+        let mut sizes = vec![("L", self.config.max_observations), ("F", self.width())];
+        if !self.config.channels.is_empty() {
+            fields.push(field("channel", &["L"], ""));
+            sizes.push(("channels", self.config.channels.len()));
         }
+        if self.config.period_column.is_some() {
+            fields.push(field("phase", &["L"], "period"));
+        }
+        ArraysSpec { fields, valid_axes: &["L"], sizes }
     }
 
     fn fit(&mut self, rows: &mut dyn Iterator<Item = Result<Rows>>) -> Result<()> {
@@ -209,11 +274,13 @@ impl Modality for TimeSeries {
         }
         // At least one place, so that a batch without any observation is still a batch of tokens.
         let longest = curves.iter().flatten().map(|c| c.observations.len()).max().unwrap_or(0).max(1);
-        let (b, f) = (curves.len(), FEATURES.len());
+        let (b, f) = (curves.len(), self.width());
         let mut valid = vec![0u8; b * longest];
         let mut time = vec![0f32; b * longest];
         let mut wavelength = vec![0f32; b * longest];
         let mut values = vec![0f32; b * longest * f];
+        let mut channel = vec![-1f32; b * longest];
+        let mut phase = channel.clone();
         for (row, curve) in curves.iter().enumerate() {
             let Some(curve) = curve else { continue };
             for (at, observation) in curve.observations.iter().enumerate() {
@@ -221,6 +288,9 @@ impl Modality for TimeSeries {
                 valid[place] = 1;
                 time[place] = observation.days as f32;
                 wavelength[place] = observation.wavelength.map_or(0.0, |angstrom| angstrom.ln() as f32);
+                channel[place] = observation.channel.map_or(-1.0, |c| c as f32);
+                // Below 1 also after rounding.
+                phase[place] = curve.phase(observation).map_or(-1.0, |p| (p as f32).min(1.0 - f32::EPSILON));
                 let out = &mut values[place * f..(place + 1) * f];
                 for (index, value) in self.features(observation, curve.scale).into_iter().enumerate() {
                     let scaled = value.map_or(0.0, |v| scaler.scale(index, v).clamp(-LIMIT, LIMIT));
@@ -228,13 +298,22 @@ impl Modality for TimeSeries {
                 }
                 out[SCALED] = f32::from(u8::from(observation.error.is_some()));
                 out[SCALED + 1] = f32::from(u8::from(observation.wavelength.is_some()));
+                if let Some(limit) = out.get_mut(FEATURES.len()) {
+                    *limit = f32::from(u8::from(observation.limit));
+                }
             }
         }
-        let fields = BTreeMap::from([
+        let mut fields = BTreeMap::from([
             ("time".to_owned(), Array::f32(&[b, longest], time)?),
             ("values".to_owned(), Array::f32(&[b, longest, f], values)?),
             ("wavelength".to_owned(), Array::f32(&[b, longest], wavelength)?),
         ]);
+        if !self.config.channels.is_empty() {
+            fields.insert("channel".to_owned(), Array::f32(&[b, longest], channel)?);
+        }
+        if self.config.period_column.is_some() {
+            fields.insert("phase".to_owned(), Array::f32(&[b, longest], phase)?);
+        }
         let present = curves.iter().map(Option::is_some).collect();
         Ok(Arrays { present, valid: Array::new(&[b, longest], Values::U8(valid))?, fields })
     }
@@ -242,15 +321,6 @@ impl Modality for TimeSeries {
 
 fn scaled_names() -> &'static [&'static str] {
     FEATURES.get(..SCALED).unwrap_or_default()
-}
-
-fn bad_length(object: &str, path: &str, time_path: &str, expected: usize, found: usize) -> Error {
-    DataError::BadValue {
-        object: object.into(),
-        column: path.into(),
-        reason: format!("expected {expected} values as in `{time_path}`, got {found}"),
-    }
-    .into()
 }
 
 inventory::submit! {

@@ -19,17 +19,20 @@ fn objects(list: &Value) -> Objects {
         field("flux", DataType::Float32),
         field("flux_err", DataType::Float32),
         field("band", DataType::Utf8),
+        field("limit", DataType::Float64),
     ];
     let fields = vec![
         Field::new("lightcurve", DataType::Struct(lists.into()), true),
         Field::new("explosion", DataType::Float64, true),
+        Field::new("period", DataType::Float64, true),
     ];
     Objects::new(list, fields)
 }
 
 fn some() -> Objects {
     objects(&json!([
-        {"object_id": "a", "explosion": 9.0, "lightcurve": {
+        {"object_id": "a", "explosion": 9.0, "period": 0.75, "lightcurve": {
+            "limit": [null, 3.0, null, 7.5],
             "time": [12.0, 10.0, 11.0, 20.0], "flux": [5.0, -1.0, 50.0, "NaN"],
             "flux_err": [1.0, "NaN", 2.0, 1.0], "band": ["g", "r", "X", "g"]}},
         {"object_id": "none"},
@@ -69,6 +72,7 @@ fn valid_row(arrays: &Arrays, field: &str, i: usize) -> Vec<f32> {
 fn descriptors_are_true() {
     let spec = modality_descriptor("time_series").spec();
     let _ = tokenizer_descriptor("observations", &spec);
+    let _ = tokenizer_descriptor("time_patches", &spec);
 }
 
 #[test]
@@ -76,10 +80,17 @@ fn promises_hold() {
     let plain = "kind = \"time_series\"";
     let all = "kind = \"time_series\"\nmax_observations = 4\ntime_origin = \"median\"\norigin_column = \"explosion\"\n\
                drop_fraction = 0.5\ntime_jitter_days = 2.0\nnoise = 0.5\nbands = { X = 5000.0 }";
-    for modality in [plain, all] {
+    let more = "kind = \"time_series\"\nlimit = \"limit\"\nperiod_column = \"period\"\nchannels = [\"g\", \"X\"]\ndrop_fraction = 0.3";
+    let regular = "kind = \"time_series\"\ntime = \"\"\ncadence = 0.1\ntime_origin = \"first\"";
+    for modality in [plain, all, more, regular] {
         let objects = some();
-        let measured = &["time", "values", "wavelength"];
+        let measured: &[&str] = &["time", "values", "wavelength"];
+        // Of a regular series the times are known also where nothing was measured.
+        let measured = if modality == regular { &measured[1..] } else { measured };
         conformance(&Case { modality, tokenizer: TOKENIZER, objects: &objects, measured, reconstruction: Some(0.0) });
+        for tokenizer in ["kind = \"time_patches\"\nobservations = 2", "kind = \"time_patches\"\nobservations = 64"] {
+            conformance(&Case { modality, tokenizer, objects: &objects, measured, reconstruction: None });
+        }
     }
 }
 
@@ -215,7 +226,7 @@ fn lists_of_different_length_name_the_object_and_column() {
     let error = modality.fit(&mut std::iter::once(Ok(torn.rows()))).unwrap_err();
     assert!(matches!(error, Error::Data(_)));
     let text = error.to_string();
-    for part in ["SN 2011fe", "lightcurve.flux", "expected 2", "got 1"] {
+    for part in ["SN 2011fe", "lightcurve.time", "expected 1", "got 2"] {
         assert!(text.contains(part), "`{part}` is not in: {text}");
     }
 }
@@ -325,4 +336,91 @@ fn columns_that_the_catalogue_lacks_are_an_error_of_the_loader() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/supernovae");
     let error = Catalogue::open(&DataConfig::at(folder), &columns).err().unwrap();
     assert!(error.to_string().contains("`lightcurve.fluxx`"), "{error}");
+}
+
+#[test]
+fn what_was_not_seen_is_an_observation_of_nothing() {
+    let arrays = evaluate("limit = \"limit\"\nlimit_sigma = 3.0\ntime_origin = \"first\"", &some());
+    // The NaN flux at 20 has a limit of 7.5; the flux of -1 at 10 is measured, whatever its limit.
+    assert_eq!(valid_row(&arrays, "time", 0), [0.0, 1.0, 2.0, 10.0]);
+    let values = valid_row(&arrays, "values", 0);
+    let flags: Vec<f32> = values.chunks(8).map(|v| v[7]).collect();
+    assert_eq!(flags, [0.0, 0.0, 0.0, 1.0]);
+    // Its significance is 0 and it has an error.
+    assert_eq!(values[3 * 8 + 5], 1.0);
+}
+
+#[test]
+fn phases_are_fractions_of_the_period_from_the_origin() {
+    let arrays = evaluate("period_column = \"period\"", &some());
+    // Days -1, 0 and 1 in periods of 0.75.
+    let phases = valid_row(&arrays, "phase", 0);
+    assert!(phases.iter().zip([2.0 / 3.0, 0.0, 1.0 / 3.0]).all(|(p, e)| (p - e as f32).abs() < 1e-6), "{phases:?}");
+    assert!(valid_row(&arrays, "phase", 2).iter().all(|p| *p == -1.0));
+    let modality = fitted("kind = \"time_series\"\nperiod_column = \"period\"", &some().rows());
+    let tokenizer = build_tokenizer(TOKENIZER, &modality.spec());
+    let tokens = tokenizer.tokenize(&arrays, &panchroma_core::Forward::evaluate()).unwrap();
+    let coordinates = tokens.coordinates.to_vec3::<f32>().unwrap();
+    assert_eq!(tokenizer.spec().coordinates[2].name, "phase");
+    assert!((coordinates[0][0][2] - 2.0 / 3.0).abs() < 1e-6 && coordinates[2][0][2].is_nan());
+}
+
+#[test]
+fn channels_are_told_apart_without_wavelengths() {
+    let modality = fitted("kind = \"time_series\"\nchannels = [\"X\", \"g\"]", &some().rows());
+    let arrays = prepare(&*modality, &some(), Mode::Evaluate, 0);
+    assert_eq!(valid_row(&arrays, "channel", 0), [-1.0, 0.0, 1.0]);
+}
+
+#[test]
+fn a_patch_says_when_each_of_its_observations_was() {
+    let modality = fitted("kind = \"time_series\"\ntime_origin = \"first\"", &some().rows());
+    let arrays = prepare(&*modality, &some(), Mode::Evaluate, 0);
+    let tokenizer = build_tokenizer("kind = \"time_patches\"\nobservations = 2\npatch_days = 0.5", &modality.spec());
+    let tokens = tokenizer.tokenize(&arrays, &panchroma_core::Forward::evaluate()).unwrap();
+    assert_eq!(tokens.valid.to_vec2::<u8>().unwrap()[0], [1, 1, 0, 0]);
+    assert_eq!(tokens.coordinates.to_vec3::<f32>().unwrap()[0][..2], [[0.5], [2.0]]);
+    let panchroma_core::TokenValues::Patches(values) = &tokens.values else { panic!("patches are values") };
+    let first = values.to_vec3::<f32>().unwrap()[0][0].clone();
+    // 7 features, then time, wavelength and 1.
+    assert!((first[7] + 1f32.asinh()).abs() < 1e-6 && (first[17] - 1f32.asinh()).abs() < 1e-6, "{first:?}");
+    assert_eq!((first[9], first[19]), (1.0, 1.0));
+}
+
+#[test]
+fn an_unknown_band_is_an_error_if_asked_for() {
+    let text = "kind = \"time_series\"\nstrict_bands = true";
+    let mut modality = build_modality(text);
+    let error = modality.fit(&mut std::iter::once(Ok(some().rows()))).unwrap_err().to_string();
+    let expected = "object `a`, column `lightcurve.band`: the wavelength of band `X` is not known; say it with \
+                    `bands = { \"X\" = 5000.0 }` (Angstrom), name it in `channels`, or allow it with `strict_bands = false`";
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn series_of_no_and_of_very_many_observations_work() {
+    let many = 100_000;
+    let times: Vec<f64> = (0..many).map(|i| f64::from(i) * 0.01).collect();
+    let flux: Vec<f64> = (0..many).map(|i| f64::from(i).sin()).collect();
+    let objects = objects(&json!([
+        {"object_id": "long", "lightcurve": {"time": times, "flux": flux, "flux_err": vec![0.1; many as usize], "band": vec!["g"; many as usize]}},
+        {"object_id": "none", "lightcurve": {"time": [], "flux": [], "flux_err": [], "band": []}},
+    ]));
+    let all = evaluate("max_observations = 65536", &objects);
+    assert_eq!((all.valid().unwrap().0, all.present.clone()), (&[2, 65_536][..], vec![true, false]));
+    let few = evaluate("max_observations = 100", &objects);
+    let kept = valid_row(&few, "time", 0);
+    assert!((kept[99] - kept[0] - 999.99).abs() < 1e-2, "both ends stay");
+}
+
+#[test]
+fn regular_series_need_no_times() {
+    let objects =
+        objects(&json!([{"object_id": "a", "lightcurve": {"flux": [1.0, 2.0, 3.0], "band": ["g", "g", "g"]}}]));
+    let arrays = evaluate("time = \"\"\ncadence = 0.25\ntime_origin = \"first\"", &objects);
+    assert_eq!(valid_row(&arrays, "time", 0), [0.0, 0.25, 0.5]);
+    for bad in ["time = \"\"", "cadence = 1.0", "time = \"\"\ncadence = 0.0", "channels = [\"a\", \"a\"]"] {
+        let section = Section::from_toml("modality.test", &format!("kind = \"time_series\"\n{bad}\n")).unwrap();
+        assert!(TimeSeriesConfig::read(&section).is_err(), "{bad}");
+    }
 }
