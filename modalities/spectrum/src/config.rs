@@ -14,9 +14,13 @@ pub struct SpectrumConfig {
     /// Field of the flux density per Angstrom, in any unit; default `flux`.
     #[serde(default = "flux")]
     pub flux: String,
-    /// Field of the wavelength in Angstrom, ascending; default `lambda`.
+    /// Field of the wavelength, ascending; default `lambda`.
     #[serde(default = "lambda")]
     pub wavelength: String,
+    /// Unit of that field: `angstrom` (default), `nm`, `um`, `m`, or `log10_angstrom` (as `loglam` of SDSS). Of an axis of another kind
+    /// leave the default: all that is said of Angstrom here then is of its unit.
+    #[serde(default)]
+    pub wavelength_unit: WavelengthUnit,
     /// Field of the inverse variance of the flux; default `ivar`. The column may lack it. 0 or null
     /// says that a sample holds no information, but a spectrum where more than half of the samples say
     /// so is taken as one of unknown errors.
@@ -26,14 +30,19 @@ pub struct SpectrumConfig {
     /// column may lack it.
     #[serde(default = "mask")]
     pub mask: String,
-    /// First wavelength of the common grid, in Angstrom.
+    /// Field of the width of the instrument's line spread function (standard deviation, in Angstrom); default `lsf_sigma`. The
+    /// column may lack it.
+    #[serde(default = "lsf_sigma")]
+    pub lsf_sigma: String,
+    /// First wavelength of the grid, in Angstrom.
     pub wavelength_min: f64,
-    /// Last wavelength of the common grid, in Angstrom.
+    /// Last wavelength of the grid, in Angstrom.
     pub wavelength_max: f64,
-    /// Number of samples of the common grid; 512 resolves broad lines of supernovae, 4000 to 8000
-    /// lines of galaxies.
+    /// Number of samples of the grid; 512 resolves broad lines of supernovae, 4000 to 8000
+    /// lines of galaxies. With `grid = "own"` the largest number that an object may have between `wavelength_min` and `wavelength_max`.
     pub samples: usize,
-    /// Spacing of the common grid: `log` (default; a redshift is a shift) or `linear`.
+    /// Samples of all objects: at equal steps of ln(wavelength), `log` (default; a redshift is a shift), at equal steps of wavelength,
+    /// `linear`, or `own`: each object keeps its samples as they were measured.
     #[serde(default)]
     pub grid: Spacing,
     /// Widest step between two good samples that is bridged by a straight line, in units of the
@@ -44,8 +53,9 @@ pub struct SpectrumConfig {
     /// having no spectrum. Default 0.1, from 0 to 1.
     #[serde(default = "tenth")]
     pub min_coverage: f64,
-    /// What the flux is divided by: `median` (default) or `mean` of its absolute value on the grid,
-    /// or `none`.
+    /// What the flux is divided by: `median` (default) or `mean` of its absolute value on the grid, or `none`. Or first a
+    /// middle is subtracted: with `standard` the mean, before it is divided by the standard deviation (as SpecFormer of AstroCLIP); with
+    /// `robust` the median, before it is divided by 1.4826 times the median absolute deviation.
     #[serde(default)]
     pub normalise: Normalise,
     /// What a sample says: `normalised` flux (its shape over wavelength is the colour), `continuum`
@@ -54,6 +64,10 @@ pub struct SpectrumConfig {
     /// one absolute unit). Default `["normalised", "continuum"]`.
     #[serde(default = "both_channels")]
     pub channels: Vec<Channel>,
+    /// Whether a first token says what normalising took away: log10 of what the flux was divided by, standardised over the training split, and what
+    /// was subtracted, over what it was divided by. Default false.
+    #[serde(default)]
+    pub scale_token: bool,
     /// Width of the continuum's smoothing: standard deviation of its weights in ln(wavelength). Default 0.1 (30,000
     /// km/s: keeps lines of supernovae); 0.02 suits galaxies.
     #[serde(default = "tenth")]
@@ -83,6 +97,48 @@ pub enum Spacing {
     Log,
     /// Equal steps of wavelength.
     Linear,
+    /// As measured.
+    Own,
+}
+
+/// Unit of a wavelength in the data.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WavelengthUnit {
+    /// 1e-10 m.
+    #[default]
+    Angstrom,
+    /// Nanometre.
+    Nm,
+    /// Micrometre.
+    Um,
+    /// Metre.
+    M,
+    /// Decimal logarithm of the wavelength in Angstrom.
+    Log10Angstrom,
+}
+
+impl WavelengthUnit {
+    /// All, with their names in a config.
+    pub(crate) const ALL: [(Self, &'static str); 5] = [
+        (Self::Angstrom, "angstrom"),
+        (Self::Nm, "nm"),
+        (Self::Um, "um"),
+        (Self::M, "m"),
+        (Self::Log10Angstrom, "log10_angstrom"),
+    ];
+
+    /// A value of this unit in Angstrom.
+    #[must_use]
+    pub fn angstrom(self, value: f64) -> f64 {
+        match self {
+            Self::Angstrom => value,
+            Self::Nm => value * 10.0,
+            Self::Um => value * 1e4,
+            Self::M => value * 1e10,
+            Self::Log10Angstrom => 10f64.powf(value),
+        }
+    }
 }
 
 /// What the flux is divided by.
@@ -94,6 +150,10 @@ pub enum Normalise {
     Median,
     /// Mean of the absolute flux on the grid.
     Mean,
+    /// Mean and standard deviation.
+    Standard,
+    /// Median and median absolute deviation.
+    Robust,
     /// Nothing.
     None,
 }
@@ -119,6 +179,9 @@ fn flux() -> String {
 fn lambda() -> String {
     "lambda".into()
 }
+fn lsf_sigma() -> String {
+    "lsf_sigma".into()
+}
 fn ivar() -> String {
     "ivar".into()
 }
@@ -139,6 +202,12 @@ fn both_channels() -> Vec<Channel> {
 }
 
 impl SpectrumConfig {
+    /// The column of a field, with its struct.
+    #[must_use]
+    pub fn path(&self, field: &str) -> String {
+        if self.column.is_empty() { field.into() } else { format!("{}.{field}", self.column) }
+    }
+
     /// Reads and checks a table.
     ///
     /// # Errors

@@ -1,22 +1,26 @@
 //! The modality `spectrum`: rows with a wavelength grid each -> flux on one grid.
 
 use crate::augment::augment;
-use crate::config::{Channel, Normalise, SpectrumConfig};
+use crate::config::{Channel, Normalise, Spacing, SpectrumConfig};
 use crate::continuum::Smoother;
-use crate::resample::{Grid, Resampled, Sample, resample};
+use crate::level::Level;
+use crate::read::{Read, columns};
+use crate::resample::{Grid, Resampled, keep, resample};
 use panchroma_core::data::DataError;
 use panchroma_core::{
     Array, ArrayField, Arrays, ArraysSpec, Column, Descriptor, Error, Modality, ModalityContext, Mode, PrepareContext,
     Result, Rows, Section, Values,
 };
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A spectrum of any wavelength grid and any unit of flux.
 ///
 /// Arrays (`C` channels, `L` samples): `flux` `[B, C, L]` f32, what the configured channels say, 0 where
 /// not valid; `ivar` `[B, C, L]` f32, the inverse variance of each, 0 where the data gives none;
-/// `wavelength` `[B, L]` f64 in Angstrom, the same for every object; `valid` `[B, L]`.
+/// `wavelength` `[B, L]` f64 in Angstrom, the same for every object unless `grid = "own"`; `lsf_sigma` `[B, L]` f32 in Angstrom, 0 where
+/// unknown; `valid` `[B, L]`; with `scale_token` also `scale` `[B, 2]` f32.
 ///
 /// A sample is bad if its flag is true (the Multimodal Universe flags `and_mask != 0` or no inverse variance,
 /// and pads with flagged samples of wavelength -1), if its flux is not finite, or if its inverse variance
@@ -31,6 +35,15 @@ pub struct Spectrum {
     scale: Option<(f64, f64)>,
 }
 
+/// One spectrum on its grid.
+struct Row<'a> {
+    spectrum: Resampled,
+    /// `[L]` Angstrom.
+    wavelength: Cow<'a, [f64]>,
+    /// `[L]` Angstrom, 0 where unknown; or empty.
+    lsf: Vec<f32>,
+}
+
 inventory::submit! { Descriptor::<dyn Modality> {
     name: "spectrum",
     summary: "flux against wavelength, resampled onto one grid, as colour and as lines",
@@ -39,14 +52,6 @@ inventory::submit! { Descriptor::<dyn Modality> {
     schema: || schemars::schema_for!(SpectrumConfig),
     build: |section, context| Ok(Box::new(Spectrum::build(section, context)?)),
 } }
-
-/// The columns of one batch, read once.
-struct Read {
-    wavelength: panchroma_core::data::Ragged<f64>,
-    flux: panchroma_core::data::Ragged<f64>,
-    ivar: panchroma_core::data::Ragged<f64>,
-    mask: panchroma_core::data::Ragged<bool>,
-}
 
 impl Spectrum {
     /// Builds it from its table.
@@ -60,91 +65,60 @@ impl Spectrum {
         Ok(Self { name: context.name.into(), config, grid, smoother, scale: None })
     }
 
-    fn path(&self, field: &str) -> String {
-        if self.config.column.is_empty() { field.into() } else { format!("{}.{field}", self.config.column) }
-    }
-
-    fn read(&self, rows: &Rows) -> Result<Read> {
-        Ok(Read {
-            wavelength: rows.ragged_f64(&self.path(&self.config.wavelength))?,
-            flux: rows.ragged_f64(&self.path(&self.config.flux))?,
-            ivar: rows.ragged_f64(&self.path(&self.config.ivar))?,
-            mask: rows.ragged_flags(&self.path(&self.config.mask))?,
-        })
-    }
-
     /// The spectrum of row `i` on the grid; `None` if it has none, or too little of it lies there.
-    fn resampled(&self, read: &Read, i: usize, object: &str) -> Result<Option<Resampled>> {
-        let samples = self.samples(read, i, object)?;
-        let resampled = resample(&samples, &self.grid, self.config.max_gap);
-        let covered = resampled.valid.iter().filter(|v| **v).count();
-        let needed = (self.config.min_coverage * self.grid.len() as f64).max(1.0);
-        Ok((covered as f64 >= needed).then_some(resampled))
-    }
-
-    /// What was measured, in the order of wavelength.
-    fn samples(&self, read: &Read, i: usize, object: &str) -> Result<Vec<Sample>> {
-        let (wavelength, flux) = (read.wavelength.row(i), read.flux.row(i));
-        let (ivar, mask) = (read.ivar.row(i), read.mask.row(i));
-        let bad = |field: &str, reason: String| -> Error {
-            DataError::BadValue { object: object.into(), column: self.path(field), reason }.into()
-        };
-        let optional = [(&self.config.ivar, ivar.len()), (&self.config.mask, mask.len())];
-        let lengths = std::iter::once((&self.config.wavelength, wavelength.len()))
-            .chain(optional.into_iter().filter(|(_, length)| *length > 0));
-        for (field, length) in lengths {
-            if length != flux.len() {
-                let reason =
-                    format!("expected as many values as `{}` has, {}, got {length}", self.config.flux, flux.len());
-                return Err(bad(field, reason));
-            }
-        }
-        let plain = |k: usize| flux[k].is_finite() && !mask.get(k).copied().unwrap_or(false);
-        let measured = |k: usize| ivar.get(k).is_some_and(|v| *v > 0.0 && v.is_finite());
-        let usable = (0..flux.len()).filter(|k| plain(*k)).count();
-        let known = 2 * (0..flux.len()).filter(|k| plain(*k) && measured(*k)).count() >= usable.max(1);
-        let mut samples: Vec<Sample> = Vec::with_capacity(flux.len());
-        for (k, &at) in wavelength.iter().enumerate() {
-            let good = plain(k) && (!known || measured(k));
-            let positive = at.is_finite() && at > 0.0;
-            if !positive {
-                // Padding is flagged; anything else of such a wavelength is a mistake.
-                if !good {
-                    continue;
+    fn row(&self, read: &Read<'_>, i: usize, object: &str) -> Result<Option<Row<'_>>> {
+        let samples = read.samples(i, object)?;
+        let range = (self.config.wavelength_min, self.config.wavelength_max);
+        let (spectrum, wavelength) = match self.config.grid {
+            Spacing::Own => match keep(&samples, range, self.config.samples) {
+                Some((spectrum, own)) => (spectrum, Cow::Owned(own)),
+                None => {
+                    let most = samples.iter().filter(|s| (range.0..=range.1).contains(&s.wavelength)).count();
+                    let reason = format!(
+                        "{most} samples lie between `wavelength_min` and `wavelength_max`, more than `samples` = {}: set \
+                         `samples` to at least that, or a common `grid`",
+                        self.config.samples
+                    );
+                    return Err(read.bad(object, &self.config.wavelength, reason));
                 }
-                let reason = format!("expected a positive wavelength in Angstrom, got {at} at sample {k}");
-                return Err(bad(&self.config.wavelength, reason));
-            }
-            if let Some(last) = samples.last().filter(|last| at <= last.wavelength) {
-                let reason =
-                    format!("expected ascending wavelengths, got {at} after {} at sample {k}", last.wavelength);
-                return Err(bad(&self.config.wavelength, reason));
-            }
-            let variance = if known && good { 1.0 / ivar[k] } else { 0.0 };
-            samples.push(Sample { wavelength: at, flux: flux[k], variance, good });
+            },
+            _ => (resample(&samples, &self.grid, self.config.max_gap), Cow::Borrowed(self.grid.centres.as_slice())),
+        };
+        let covered = spectrum.valid.iter().filter(|v| **v).count();
+        // Of samples as measured all that there are cover the object.
+        let all =
+            if self.config.grid == Spacing::Own { 0.0 } else { self.config.min_coverage * self.grid.len() as f64 };
+        if (covered as f64) < all.max(1.0) {
+            return Ok(None);
         }
-        Ok(samples)
+        let lsf = read.lsf_sigma(i, object, &wavelength)?;
+        Ok(Some(Row { spectrum, wavelength, lsf }))
     }
 
     /// Writes the channels `[C, L]` of one object.
-    fn channels(&self, spectrum: &Resampled, typical: f64, flux: &mut [f32], ivar: &mut [f32]) {
-        let length = self.grid.len();
-        let scale = if self.config.normalise == Normalise::None { 1.0 } else { typical };
+    fn channels(&self, row: &Row<'_>, level: Level, flux: &mut [f32], ivar: &mut [f32]) {
+        let (length, spectrum) = (self.grid.len(), &row.spectrum);
+        let (centre, scale) =
+            if self.config.normalise == Normalise::None { (0.0, 1.0) } else { (level.centre, level.scale) };
         // Where the continuum vanishes its ratio is noise; a twentieth of the typical flux bounds it.
         let continuum: Vec<f64> = if self.config.channels.contains(&Channel::Continuum) {
-            let smooth = self.smoother.continuum(&spectrum.flux, &spectrum.valid);
+            let smooth = match self.config.grid {
+                Spacing::Own => Smoother::new(&row.wavelength, self.config.continuum_width)
+                    .continuum(&spectrum.flux, &spectrum.valid),
+                _ => self.smoother.continuum(&spectrum.flux, &spectrum.valid),
+            };
+            let typical = Level::of(spectrum, Normalise::Median).scale;
             smooth.into_iter().map(|c| c.max(0.05 * typical)).collect()
         } else {
             Vec::new()
         };
-        let (mean, deviation) = self.scale.unwrap_or((0.0, 1.0));
-        let brightness = (typical.log10() - mean) / deviation;
+        let brightness = self.brightness(level);
         let clip = self.config.clip;
         let outputs = flux.chunks_mut(length).zip(ivar.chunks_mut(length));
         for (channel, (flux, ivar)) in self.config.channels.iter().zip(outputs) {
             for l in (0..length).filter(|l| spectrum.valid[*l]) {
                 let (value, unit) = match channel {
-                    Channel::Normalised => (spectrum.flux[l] / scale, scale),
+                    Channel::Normalised => ((spectrum.flux[l] - centre) / scale, scale),
                     Channel::Continuum => {
                         let c = continuum.get(l).copied().unwrap_or(1.0);
                         (spectrum.flux[l] / c - 1.0, c)
@@ -157,58 +131,51 @@ impl Spectrum {
         }
     }
 
-    /// Typical absolute flux, positive: what `normalise` says, else the median.
-    fn typical(&self, spectrum: &Resampled) -> f64 {
-        let mut sizes: Vec<f64> =
-            spectrum.flux.iter().zip(&spectrum.valid).filter(|(_, v)| **v).map(|(f, _)| f.abs()).collect();
-        let mean = sizes.iter().sum::<f64>() / sizes.len().max(1) as f64;
-        let middle = sizes.len() / 2;
-        let median = if sizes.is_empty() { 0.0 } else { *sizes.select_nth_unstable_by(middle, f64::total_cmp).1 };
-        let wanted = if self.config.normalise == Normalise::Mean { mean } else { median };
-        // A spectrum that is mostly exactly 0 has no median; one of nothing but 0 stays as it is.
-        [wanted, mean].into_iter().find(|s| *s > 0.0 && s.is_finite()).unwrap_or(1.0)
+    /// log10 of the scale, standardised over the training split.
+    fn brightness(&self, level: Level) -> f64 {
+        let (mean, deviation) = self.scale.unwrap_or((0.0, 1.0));
+        (level.scale.log10() - mean) / deviation
     }
 }
 
 impl Modality for Spectrum {
     fn columns(&self) -> Vec<Column> {
-        vec![
-            Column::number(self.path(&self.config.wavelength)).list(),
-            Column::number(self.path(&self.config.flux)).list(),
-            Column::number(self.path(&self.config.ivar)).list().optional(),
-            Column::flag(self.path(&self.config.mask)).list().optional(),
-        ]
+        columns(&self.config)
     }
 
     fn spec(&self) -> ArraysSpec {
-        ArraysSpec {
-            fields: vec![
-                ArrayField { name: "flux", axes: &["C", "L"], unit: String::new() },
-                ArrayField { name: "ivar", axes: &["C", "L"], unit: String::new() },
-                ArrayField { name: "wavelength", axes: &["L"], unit: "Angstrom".into() },
-            ],
-            valid_axes: &["L"],
-            sizes: vec![("C", self.config.channels.len()), ("L", self.grid.len())],
+        let field = |name, axes, unit: &str| ArrayField { name, axes, unit: unit.into() };
+        let mut fields = vec![
+            field("flux", &["C", "L"], ""),
+            field("ivar", &["C", "L"], ""),
+            field("wavelength", &["L"], "Angstrom"),
+            field("lsf_sigma", &["L"], "Angstrom"),
+        ];
+        let mut sizes = vec![("C", self.config.channels.len()), ("L", self.grid.len())];
+        if self.config.scale_token {
+            fields.push(field("scale", &["S"], ""));
+            sizes.push(("S", 2));
         }
+        ArraysSpec { fields, valid_axes: &["L"], sizes }
     }
 
     fn fit(&mut self, rows: &mut dyn Iterator<Item = Result<Rows>>) -> Result<()> {
-        if !self.config.channels.contains(&Channel::Scale) {
+        if !self.config.channels.contains(&Channel::Scale) && !self.config.scale_token {
             return Ok(());
         }
         let (mut count, mut sum, mut squares) = (0.0, 0.0, 0.0);
         for rows in rows {
             let rows = rows?;
-            let read = self.read(&rows)?;
+            let read = Read::new(&self.config, &rows)?;
             for (i, object) in rows.ids().iter().enumerate() {
-                if let Some(spectrum) = self.resampled(&read, i, object)? {
-                    let size = self.typical(&spectrum).log10();
+                if let Some(row) = self.row(&read, i, object)? {
+                    let size = Level::of(&row.spectrum, self.config.normalise).scale.log10();
                     (count, sum, squares) = (count + 1.0, sum + size, squares + size * size);
                 }
             }
         }
         if count == 0.0 {
-            let column = self.path(&self.config.flux);
+            let column = self.config.path(&self.config.flux);
             return Err(DataError::AllMissing { column, modality: Some(self.name.clone()) }.into());
         }
         let mean = sum / count;
@@ -239,32 +206,48 @@ impl Modality for Spectrum {
 
     fn prepare(&self, rows: &Rows, context: &PrepareContext<'_>) -> Result<Arrays> {
         let (batch, length, width) = (rows.len(), self.grid.len(), self.config.channels.len());
-        let read = self.read(rows)?;
+        let read = Read::new(&self.config, rows)?;
         let mut present = vec![false; batch];
         let mut valid = vec![0u8; batch * length];
         let mut flux = vec![0f32; batch * width * length];
         let mut ivar = flux.clone();
+        let mut lsf = vec![0f32; batch * length];
+        let mut scale = vec![0f32; batch * 2];
+        let mut wavelength: Vec<f64> = self.grid.centres.iter().copied().cycle().take(batch * length).collect();
         for (i, object) in rows.ids().iter().enumerate() {
-            let Some(mut spectrum) = self.resampled(&read, i, object)? else { continue };
+            let Some(mut row) = self.row(&read, i, object)? else { continue };
+            let normalise = self.config.normalise;
             if context.mode == Mode::Train {
-                let typical = self.typical(&spectrum);
+                let spectrum = &mut row.spectrum;
+                let typical = Level::of(spectrum, normalise).scale;
                 let places = (spectrum.flux.as_mut_slice(), spectrum.valid.as_mut_slice());
                 augment(places, typical, &self.config, context, object);
             }
-            let typical = self.typical(&spectrum);
+            let level = Level::of(&row.spectrum, normalise);
             present[i] = true;
-            for (to, from) in valid[i * length..(i + 1) * length].iter_mut().zip(&spectrum.valid) {
+            let places = i * length..(i + 1) * length;
+            for (to, from) in valid[places.clone()].iter_mut().zip(&row.spectrum.valid) {
                 *to = u8::from(*from);
             }
+            wavelength[places.clone()].copy_from_slice(&row.wavelength);
+            for (to, from) in lsf[places].iter_mut().zip(&row.lsf) {
+                *to = *from;
+            }
+            let clip = self.config.clip;
+            scale[2 * i] = self.brightness(level).clamp(-clip, clip) as f32;
+            scale[2 * i + 1] = (level.centre / level.scale).clamp(-clip, clip) as f32;
             let own = i * width * length..(i + 1) * width * length;
-            self.channels(&spectrum, typical, &mut flux[own.clone()], &mut ivar[own]);
+            self.channels(&row, level, &mut flux[own.clone()], &mut ivar[own]);
         }
-        let wavelength = self.grid.centres.iter().copied().cycle().take(batch * length).collect();
-        let fields = BTreeMap::from([
+        let mut fields = BTreeMap::from([
             ("flux".to_owned(), Array::f32(&[batch, width, length], flux)?),
             ("ivar".to_owned(), Array::f32(&[batch, width, length], ivar)?),
             ("wavelength".to_owned(), Array::new(&[batch, length], Values::F64(wavelength))?),
+            ("lsf_sigma".to_owned(), Array::f32(&[batch, length], lsf)?),
         ]);
+        if self.config.scale_token {
+            fields.insert("scale".to_owned(), Array::f32(&[batch, 2], scale)?);
+        }
         Ok(Arrays { present, valid: Array::new(&[batch, length], Values::U8(valid))?, fields })
     }
 }

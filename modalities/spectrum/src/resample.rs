@@ -24,7 +24,8 @@ impl Grid {
     pub fn new(from: f64, to: f64, samples: usize, spacing: Spacing) -> Self {
         let steps = samples.max(2) as f64 - 1.0;
         let at = |i: f64| match spacing {
-            Spacing::Log => from * (to / from).powf(i / steps),
+            // The grid of a batch whose objects have samples of their own is only a place for them.
+            Spacing::Log | Spacing::Own => from * (to / from).powf(i / steps),
             Spacing::Linear => from + (to - from) * i / steps,
         };
         Self {
@@ -124,6 +125,29 @@ pub fn resample(samples: &[Sample], grid: &Grid, max_gap: f64) -> Resampled {
         }
     }
     out
+}
+
+/// The samples from `from` to `to` (Angstrom) as they are, in `length` places, and their wavelengths; places behind the last
+/// go on in its steps. None if there are more samples than places.
+#[must_use]
+pub fn keep(samples: &[Sample], (from, to): (f64, f64), length: usize) -> Option<(Resampled, Vec<f64>)> {
+    let inside: Vec<&Sample> = samples.iter().filter(|s| (from..=to).contains(&s.wavelength)).collect();
+    if inside.len() > length {
+        return None;
+    }
+    let mut out = Resampled { flux: vec![0.0; length], ivar: vec![0.0; length], valid: vec![false; length] };
+    let step = match inside.as_slice() {
+        [.., a, b] => b.wavelength / a.wavelength,
+        _ => (to / from).powf(1.0 / length as f64),
+    };
+    let last = inside.last().map_or(from, |s| s.wavelength);
+    let mut wavelength: Vec<f64> = inside.iter().map(|s| s.wavelength).collect();
+    wavelength.extend((1..=length - inside.len()).map(|i| last * step.powi(i as i32)));
+    for (l, sample) in inside.iter().enumerate().filter(|(_, s)| s.good) {
+        (out.flux[l], out.valid[l]) = (sample.flux, true);
+        out.ivar[l] = if sample.variance > 0.0 { 1.0 / sample.variance } else { 0.0 };
+    }
+    Some((out, wavelength))
 }
 
 fn pieces(samples: &[Sample], max_gap: f64) -> Vec<Piece> {

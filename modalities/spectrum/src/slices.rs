@@ -28,6 +28,32 @@ pub struct SlicesConfig {
     /// 0: one sample is enough.
     #[serde(default)]
     pub min_valid_fraction: f64,
+    /// What each token is told about how it was measured: any of `noise` (typical error of its first channel, after normalising) and
+    /// `lsf_sigma` (width of the instrument's line spread function). What is unknown adds nothing; `metadata_dropout` hides each at random
+    /// in training. Default none.
+    #[serde(default)]
+    pub metadata: Vec<Known>,
+}
+
+/// What may be known about the samples of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Known {
+    /// Typical error of the first channel.
+    Noise,
+    /// Standard deviation of the line spread function, Angstrom.
+    LsfSigma,
+}
+
+impl Known {
+    fn coordinate(self) -> Coordinate {
+        let (name, unit, smallest, largest) = match self {
+            Self::Noise => ("noise", "", 1e-3, 1e2),
+            Self::LsfSigma => ("lsf_sigma", "Angstrom", 0.1, 100.0),
+        };
+        let encoding = Encoding::Log { smallest, largest, frequencies: 8 };
+        Coordinate { name: name.into(), unit, encoding, metadata: true }
+    }
 }
 
 fn sixteen() -> usize {
@@ -43,11 +69,16 @@ fn yes() -> bool {
 /// without `mask_channel`. Samples that are not valid, or behind the end of the grid, are 0. Weights are relative:
 /// over the valid values of an object and channel their mean is 1; they are 0 at what was not measured
 /// and for the mask, so that masked training is not scored there; 1 at measured values of unknown error.
+///
+/// If the arrays have `scale` `[2]`, a first token, of no wavelength, holds it.
 #[derive(Debug, Clone)]
 pub struct Slices {
     config: SlicesConfig,
     channels: usize,
     samples: usize,
+    /// 1 if the first token is the scale.
+    lead: usize,
+    /// Windows.
     tokens: usize,
 }
 
@@ -85,8 +116,23 @@ impl Slices {
             let reason = format!("expected a number from 0 to 1, got {}", config.min_valid_fraction);
             return Err(section.reject("min_valid_fraction", reason));
         }
+        let has = |name: &str, axes: &[&str]| arrays.fields.iter().any(|f| f.name == name && f.axes == axes);
+        if config.metadata.contains(&Known::LsfSigma) && !has("lsf_sigma", &["L"]) {
+            let reason = format!("modality `{}` says nothing of `lsf_sigma`", context.modality);
+            return Err(section.reject("metadata", reason));
+        }
+        if config.metadata.len() > 1 && config.metadata.iter().skip(1).any(|m| *m == config.metadata[0]) {
+            return Err(section.reject("metadata", "expected each name once"));
+        }
+        let lead = usize::from(has("scale", &["S"]) && arrays.size("S") == Some(2));
         let tokens = (samples - config.overlap).div_ceil(config.width - config.overlap);
-        Ok(Self { config, channels, samples, tokens })
+        let slices = Self { config, channels, samples, lead, tokens };
+        if slices.lead == 1 && slices.patch() < 2 {
+            return Err(
+                section.reject("width", "expected at least 2, since a first token holds the two numbers of the scale")
+            );
+        }
+        Ok(slices)
     }
 
     /// P.
@@ -102,6 +148,34 @@ impl Slices {
 
     fn wrong(&self, what: &str, expected: String, found: &[usize]) -> Error {
         Error::Shape { part: format!("tokenizer `slices`, {what}"), expected, found: format!("shape {found:?}") }
+    }
+
+    /// Writes the first token of each object: its scale, at no wavelength.
+    fn scale_tokens(
+        &self,
+        arrays: &Arrays,
+        (values, weights): (&mut [f32], &mut [f32]),
+        valid: &mut [u8],
+        coordinates: &mut [f32],
+    ) -> Result<()> {
+        let (batch, tokens, patch) = (arrays.len(), self.lead + self.tokens, self.patch());
+        let (shape, scale) = arrays.f32("scale")?;
+        if shape != [batch, 2] {
+            return Err(self.wrong("scale", format!("[{batch}, 2]"), shape));
+        }
+        let (_, measured) = arrays.valid()?;
+        let axes = 1 + self.config.metadata.len();
+        for (b, scale) in scale.chunks(2).enumerate() {
+            let at = b * tokens;
+            coordinates[at * axes..(at + 1) * axes].fill(f32::NAN);
+            let own = measured.get(b * self.samples..(b + 1) * self.samples).unwrap_or_default();
+            if arrays.present[b] && own.contains(&1) {
+                valid[at] = 1;
+                values[at * patch..at * patch + 2].copy_from_slice(scale);
+                weights[at * patch..at * patch + 2].fill(1.0);
+            }
+        }
+        Ok(())
     }
 
     /// Weight of each sample `[C, L]` of one object: mean 1 over what was measured.
@@ -123,6 +197,13 @@ impl Slices {
     }
 }
 
+/// Mean of what is above 0 at the valid samples of a window; NaN if nothing is.
+fn mean_above_0(values: Option<&[f32]>, valid: &[u8], window: &std::ops::Range<usize>) -> f32 {
+    let known = window.clone().filter(|l| valid[*l] == 1).filter_map(|l| values?.get(l)).filter(|v| **v > 0.0);
+    let (count, sum) = known.fold((0.0, 0.0), |(count, sum), v| (count + 1.0, sum + f64::from(*v)));
+    (sum / count) as f32
+}
+
 fn is_spectrum(arrays: &ArraysSpec) -> bool {
     let has = |name: &str, axes: &[&str]| arrays.fields.iter().any(|f| f.name == name && f.axes == axes);
     has("flux", &["C", "L"]) && has("wavelength", &["L"]) && arrays.valid_axes == ["L"]
@@ -134,13 +215,15 @@ impl Tokenizer for Slices {
         let encoding = Encoding::Fourier { shortest: 0.01, longest: 4.0, frequencies: 16 };
         TokenSpec {
             kind: TokenKind::Patches { width: self.patch() },
-            max_tokens: self.tokens,
-            coordinates: vec![Coordinate {
+            max_tokens: self.lead + self.tokens,
+            coordinates: std::iter::once(Coordinate {
                 name: "ln_wavelength".into(),
                 unit: "ln Angstrom",
                 encoding,
                 metadata: false,
-            }],
+            })
+            .chain(self.config.metadata.iter().map(|m| m.coordinate()))
+            .collect(),
         }
     }
 
@@ -161,24 +244,40 @@ impl Tokenizer for Slices {
             true => Some(arrays.f32("ivar")?.1),
             false => None,
         };
-        let (width, tokens, patch) = (self.config.width, self.tokens, self.patch());
+        let lsf = match arrays.fields.contains_key("lsf_sigma") {
+            true => Some(arrays.f32("lsf_sigma")?.1),
+            false => None,
+        };
+        let (width, patch, axes) = (self.config.width, self.patch(), 1 + self.config.metadata.len());
+        let (lead, tokens) = (self.lead, self.lead + self.tokens);
         let mut values = vec![0f32; batch * tokens * patch];
         let mut weights = values.clone();
         let mut token_valid = vec![0u8; batch * tokens];
-        let mut coordinates = vec![0f32; batch * tokens];
+        let mut coordinates = vec![0f32; batch * tokens * axes];
+        if lead == 1 {
+            self.scale_tokens(arrays, (&mut values, &mut weights), &mut token_valid, &mut coordinates)?;
+        }
         for b in 0..batch {
             let valid = &valid[b * samples..(b + 1) * samples];
             let object = b * channels * samples..(b + 1) * channels * samples;
-            let own = self.weights(ivar.and_then(|v| v.get(object.clone())), valid);
+            let ivar = ivar.and_then(|v| v.get(object.clone()));
+            let lsf = lsf.and_then(|lsf| lsf.get(b * samples..(b + 1) * samples));
+            let own = self.weights(ivar, valid);
             let flux = &flux[object];
-            for t in 0..tokens {
+            for t in 0..self.tokens {
                 let window = self.window(t);
-                let at = b * tokens + t;
+                let at = b * tokens + lead + t;
                 let measured = valid[window.clone()].iter().filter(|v| **v == 1).count();
                 let needed = (self.config.min_valid_fraction * width as f64).max(1.0);
                 token_valid[at] = u8::from(measured as f64 >= needed && arrays.present[b]);
                 let logs = wavelength[b * samples..(b + 1) * samples][window.clone()].iter().map(|w| w.ln());
-                coordinates[at] = (logs.sum::<f64>() / window.len() as f64) as f32;
+                coordinates[at * axes] = (logs.sum::<f64>() / window.len() as f64) as f32;
+                for (to, known) in coordinates[at * axes + 1..(at + 1) * axes].iter_mut().zip(&self.config.metadata) {
+                    *to = match known {
+                        Known::Noise => mean_above_0(ivar, valid, &window).powf(-0.5),
+                        Known::LsfSigma => mean_above_0(lsf, valid, &window),
+                    };
+                }
                 if token_valid[at] == 0 {
                     continue;
                 }
@@ -199,7 +298,7 @@ impl Tokenizer for Slices {
         Ok(Tokens {
             values: TokenValues::Patches(Tensor::from_vec(values, (batch, tokens, patch), &cpu)?),
             valid: Tensor::from_vec(token_valid, (batch, tokens), &cpu)?,
-            coordinates: Tensor::from_vec(coordinates, (batch, tokens, 1), &cpu)?,
+            coordinates: Tensor::from_vec(coordinates, (batch, tokens, axes), &cpu)?,
             weights: Some(Tensor::from_vec(weights, (batch, tokens, patch), &cpu)?),
             present: arrays.present.clone(),
         })
@@ -208,13 +307,13 @@ impl Tokenizer for Slices {
     /// The mean over the tokens that hold a sample. Which samples were measured comes from the mask
     /// channel, else from the weights, else every sample of a valid token counts. `ivar` is 0 (unknown):
     /// tokens keep relative weights only. Wavelengths between the centres of tokens are interpolated in
-    /// ln(wavelength), exact for a logarithmic grid.
+    /// ln(wavelength), exact for a logarithmic grid. What tokens were told of their measurement is 0 (unknown).
     fn reconstruct(&self, tokens: &Tokens, _context: &Forward) -> Result<Option<Arrays>> {
         tokens.check("slices", &self.spec())?;
         let TokenValues::Patches(values) = &tokens.values else { return Ok(None) };
         let (batch, count, patch) = values.dims3()?;
-        if count != self.tokens {
-            return Err(self.wrong("tokens", format!("{} of them", self.tokens), values.dims()));
+        if count != self.lead + self.tokens {
+            return Err(self.wrong("tokens", format!("{} of them", self.lead + self.tokens), values.dims()));
         }
         let values = values.flatten_all()?.to_vec1::<f32>()?;
         let weights = tokens.weights.as_ref().map(|w| w.flatten_all()?.to_vec1::<f32>()).transpose()?;
@@ -223,8 +322,8 @@ impl Tokenizer for Slices {
         let (samples, channels, width) = (self.samples, self.channels, self.config.width);
         let mut flux = vec![0f32; batch * channels * samples];
         let mut shares = vec![0f32; batch * samples];
-        for at in (0..batch * count).filter(|at| token_valid[*at] == 1) {
-            let (b, t) = (at / count, at % count);
+        for at in (0..batch * count).filter(|at| token_valid[*at] == 1 && at % count >= self.lead) {
+            let (b, t) = (at / count, at % count - self.lead);
             for (k, l) in self.window(t).enumerate() {
                 let measured = if self.config.mask_channel {
                     values[at * patch + channels * width + k] > 0.5
@@ -246,12 +345,19 @@ impl Tokenizer for Slices {
             }
         }
         let valid = shares.iter().map(|s| u8::from(*s > 0.0)).collect();
-        let wavelength = centres.chunks(count).flat_map(|row| self.wavelengths(row)).collect();
-        let fields = BTreeMap::from([
+        let axes = 1 + self.config.metadata.len();
+        let centres: Vec<f32> = centres.iter().copied().step_by(axes).collect();
+        let wavelength = centres.chunks(count).flat_map(|row| self.wavelengths(&row[self.lead..])).collect();
+        let mut fields = BTreeMap::from([
+            ("lsf_sigma".to_owned(), Array::f32(&[batch, samples], vec![0.0; batch * samples])?),
             ("ivar".to_owned(), Array::f32(&[batch, channels, samples], vec![0.0; flux.len()])?),
             ("flux".to_owned(), Array::f32(&[batch, channels, samples], flux)?),
             ("wavelength".to_owned(), Array::new(&[batch, samples], Values::F64(wavelength))?),
         ]);
+        if self.lead == 1 {
+            let first = values.chunks(count * patch).flat_map(|row| [row[0], row[1]]).collect();
+            fields.insert("scale".to_owned(), Array::f32(&[batch, 2], first)?);
+        }
         let valid = Array::new(&[batch, samples], Values::U8(valid))?;
         Ok(Some(Arrays { present: tokens.present.clone(), valid, fields }))
     }

@@ -15,6 +15,7 @@ fn fields() -> Vec<Field> {
         list("ivar", DataType::Float32),
         list("lambda", DataType::Float32),
         list("mask", DataType::Boolean),
+        list("lsf_sigma", DataType::Float32),
     ];
     vec![Field::new("spectrum", DataType::Struct(inner.into()), true)]
 }
@@ -57,8 +58,12 @@ fn flux(arrays: &Arrays, object: usize, channel: usize) -> &[f32] {
 fn the_contracts_are_kept() {
     let augmented = format!("{SMALL}noise = 0.1\nmask_fraction = 0.3\ntilt = 0.1\n");
     let scaled = format!("{SMALL}channels = [\"continuum\", \"scale\"]\ngrid = \"linear\"\n");
-    for modality in [SMALL, &augmented, &scaled] {
-        for tokenizer in ["width = 16", "width = 10\noverlap = 5\nmask_channel = false"] {
+    let own = "kind = \"spectrum\"\nwavelength_min = 4000\nwavelength_max = 5000\nsamples = 210\ngrid = \"own\"\nscale_token = true\n\
+               normalise = \"robust\"\ntilt = 0.1\n";
+    let standard = format!("{SMALL}normalise = \"standard\"\nscale_token = true\nchannels = [\"normalised\"]\n");
+    for modality in [SMALL, &augmented, &scaled, own, &standard] {
+        let told = "width = 16\nmetadata = [\"noise\", \"lsf_sigma\"]";
+        for tokenizer in ["width = 16", "width = 10\noverlap = 5\nmask_channel = false", told] {
             conformance(&Case {
                 modality,
                 tokenizer: &format!("kind = \"slices\"\n{tokenizer}\n"),
@@ -282,4 +287,112 @@ fn real_supernovae_give_finite_tokens() {
     assert!(cut < 0.005, "{cut} of the values are cut off");
     // Wavelength ranges alone, counted with NumPy, give 0.93 over all 1773.
     assert!((0.90..0.97).contains(&covered), "{covered}");
+}
+
+fn one(spectrum: Value, config: &str) -> panchroma_core::Result<Arrays> {
+    let objects = Objects::new(&json!([{ "object_id": "a", "spectrum": spectrum }]), fields());
+    prepare(build_modality(config).as_ref(), &objects, Mode::Evaluate)
+}
+
+#[test]
+fn own_samples_stay_as_they_were_measured() {
+    let config = "kind = \"spectrum\"\nwavelength_min = 4000\nwavelength_max = 5000\nsamples = 24\ngrid = \"own\"\n\
+                  channels = [\"normalised\"]\nnormalise = \"none\"\nclip = 1000\n";
+    let arrays = one(spectrum(3800.0, 60.0, 25, 300.0, false), config).expect("fits");
+    let (_, wavelength) = arrays.f64("wavelength").expect("f64");
+    // 4040 to 5000, then on in the last step.
+    assert_eq!((wavelength[0], wavelength[16]), (4040.0, 5000.0));
+    assert!(wavelength[17] > 5059.0 && wavelength[17] < 5062.0);
+    let (_, valid) = arrays.valid().expect("u8");
+    assert_eq!(valid.iter().map(|v| usize::from(*v)).sum::<usize>(), 17);
+    let expected = 300.0 * 4040.0 / 4500.0;
+    assert!((flux(&arrays, 0, 0)[0] - expected as f32).abs() < 1e-3);
+    let error = one(spectrum(4000.0, 10.0, 60, 1.0, false), config).expect_err("60 samples in 24 places").to_string();
+    assert!(error.contains("60 samples lie between") && error.contains("set `samples` to at least that"), "{error}");
+}
+
+#[test]
+fn the_scale_is_a_token_and_normalising_forgets_it() {
+    let text = format!("{SMALL}normalise = \"standard\"\nscale_token = true\nchannels = [\"normalised\"]\n");
+    let list = json!([
+        { "object_id": "faint", "spectrum": spectrum(3900.0, 5.0, 260, 1.0, false) },
+        { "object_id": "bright", "spectrum": spectrum(3900.0, 5.0, 260, 100.0, false) },
+        { "object_id": "none" },
+    ]);
+    let objects = Objects::new(&list, fields());
+    let modality = fitted(&text, &objects.rows());
+    let arrays = prepare(modality.as_ref(), &objects, Mode::Evaluate).expect("fits");
+    let own = flux(&arrays, 1, 0);
+    let mean = own.iter().sum::<f32>() / 40.0;
+    let variance = own.iter().map(|f| (f - mean).powi(2)).sum::<f32>() / 40.0;
+    assert!(mean.abs() < 1e-4 && (variance - 1.0).abs() < 1e-4, "{mean} {variance}");
+    let tokenizer = build_tokenizer("kind = \"slices\"\nwidth = 20\noverlap = 10\n", &modality.spec());
+    let tokens = tokenizer.tokenize(&arrays, &Forward::evaluate()).expect("fits");
+    let TokenValues::Patches(values) = &tokens.values else { unreachable!("patches are values") };
+    let values = values.to_vec3::<f32>().expect("f32");
+    // log10 of the scales, 2 apart, standardised: -1 and 1; the second number does not know the brightness.
+    assert!((values[0][0][0] + 1.0).abs() < 1e-4 && (values[1][0][0] - 1.0).abs() < 1e-4);
+    assert!((values[0][0][1] - values[1][0][1]).abs() < 1e-3 && values[0][0][1] > 1.0);
+    assert_eq!(tokens.valid.to_vec2::<u8>().expect("u8"), [[1, 1, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]]);
+    assert!(tokens.coordinates.to_vec3::<f32>().expect("f32")[0][0][0].is_nan());
+}
+
+#[test]
+fn tokens_know_their_noise_and_resolution() {
+    let mut measured = spectrum(3900.0, 5.0, 260, 2.0, true);
+    measured["lsf_sigma"] = (0..260).map(|i| 1.0 + 0.005 * f64::from(i)).collect();
+    let arrays = one(measured, SMALL).expect("fits");
+    let tokenizer = build_tokenizer(
+        "kind = \"slices\"\nwidth = 20\nmetadata = [\"lsf_sigma\", \"noise\"]\n",
+        &build_modality(SMALL).spec(),
+    );
+    let tokens = tokenizer.tokenize(&arrays, &Forward::evaluate()).expect("fits");
+    let coordinates = tokens.coordinates.to_vec3::<f32>().expect("f32");
+    // 1 at 3900 Angstrom, 0.001 more per Angstrom.
+    let centre = f64::from(coordinates[0][1][0]).exp();
+    assert!((f64::from(coordinates[0][1][1]) - (1.0 + 0.001 * (centre - 3900.0))).abs() < 5e-3);
+    // An error of 1 % per sample of 5 Angstrom, averaged over bins of 28.
+    assert!((0.002..0.01).contains(&coordinates[0][0][2]), "{}", coordinates[0][0][2]);
+}
+
+#[test]
+fn wavelengths_of_another_unit_are_converted_or_noticed() {
+    let with = |scale: f64| {
+        let mut measured = spectrum(3900.0, 5.0, 260, 1.0, true);
+        let list: Vec<f64> = (0..260).map(|i| scale * (3900.0 + 5.0 * f64::from(i))).collect();
+        measured["lambda"] = list.into();
+        measured
+    };
+    let plain = one(with(1.0), SMALL).expect("fits");
+    let converted = one(with(0.1), &format!("{SMALL}wavelength_unit = \"nm\"\n")).expect("fits");
+    for (a, b) in flux(&plain, 0, 0).iter().zip(flux(&converted, 0, 0)) {
+        assert!((a - b).abs() < 1e-4, "{a} {b}");
+    }
+    for (scale, unit) in [(0.1, "nm"), (1e-4, "um"), (1e-10, "m")] {
+        let error = one(with(scale), SMALL).expect_err("outside").to_string();
+        assert!(
+            error.contains("object `a`, column `spectrum.lambda`")
+                && error.contains(&format!("`wavelength_unit = \"{unit}\"`")),
+            "{error}"
+        );
+    }
+    // One that is really elsewhere is only missing.
+    assert_eq!(one(spectrum(6000.0, 5.0, 50, 1.0, false), SMALL).expect("fits").present, [false]);
+}
+
+#[test]
+fn spectra_without_one_good_value_are_missing_and_negative_variances_refused() {
+    let mut empty = spectrum(3900.0, 5.0, 260, 1.0, true);
+    empty["flux"] = vec!["NaN"; 260].into();
+    assert_eq!(one(empty, SMALL).expect("fits").present, [false]);
+    let mut zero = spectrum(3900.0, 5.0, 260, 1.0, true);
+    zero["ivar"] = vec![0.0; 260].into();
+    let arrays = one(zero, SMALL).expect("of unknown errors");
+    assert!(arrays.present[0] && arrays.f32("ivar").expect("f32").1.iter().all(|v| *v == 0.0));
+    let mut negative = spectrum(3900.0, 5.0, 260, 1.0, true);
+    negative["ivar"] = (0..260).map(|i| if i == 7 { -1.0 } else { 1.0 }).collect();
+    assert_eq!(
+        one(negative, SMALL).expect_err("refused").to_string(),
+        "object `a`, column `spectrum.ivar`: expected inverse variances of 0 and more, got -1 at sample 7"
+    );
 }
