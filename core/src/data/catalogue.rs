@@ -3,11 +3,11 @@
 use super::cache::Cache;
 use super::column::{Column, ColumnKind, Found};
 use super::error::DataError;
-use super::hats::{Listing, list};
+use super::hats::list;
 use super::parquet::{Canonical, ParquetFile, Run, assemble, schema};
 use super::rows::Rows;
 use super::split::{DataConfig, Split, SplitBy};
-use crate::Result;
+use crate::{Error, Result};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, RecordBatch};
@@ -79,21 +79,28 @@ impl Catalogue {
     /// [`DataError`]: no such folder, no files, damaged files, missing columns, columns of another
     /// type, names that are missing or not unique.
     pub fn open(config: &DataConfig, columns: &[Column]) -> Result<Self> {
-        let Listing { root, files, expected_rows } = list(&config.path)?;
-        let files = files.iter().map(|path| ParquetFile::open(path)).collect::<Result<Vec<_>>>()?;
-        let names = files.iter().map(|f| relative(&root, &f.path)).collect();
-        let rows: u64 = files.iter().flat_map(ParquetFile::groups).map(|rows| rows as u64).sum();
-        match expected_rows {
-            Some(expected) if expected != rows => {
-                return Err(DataError::RowCount { path: config.path.clone(), expected, found: rows }.into());
+        let (mut files, mut names) = (Vec::new(), Vec::new());
+        let mut rows = 0u64;
+        for (number, path) in std::iter::once(&config.path).chain(&config.also).enumerate() {
+            let listing = list(path)?;
+            let own = listing.files.iter().map(|path| ParquetFile::open(path)).collect::<Result<Vec<_>>>()?;
+            let found: u64 = own.iter().flat_map(ParquetFile::groups).map(|rows| rows as u64).sum();
+            if let Some(expected) = listing.expected_rows.filter(|expected| *expected != found) {
+                return Err(DataError::RowCount { path: path.clone(), expected, found }.into());
             }
-            _ if rows == 0 => return Err(DataError::NoRows { path: config.path.clone() }.into()),
+            let before = if number == 0 { String::new() } else { format!("{number}/") };
+            names.extend(own.iter().map(|f| format!("{before}{}", relative(&listing.root, &f.path))));
+            files.extend(own);
+            rows += found;
+        }
+        match rows {
+            0 => return Err(DataError::NoRows { path: config.path.clone() }.into()),
             _ if rows > u64::from(u32::MAX) => {
                 return Err(DataError::TooManyRows { path: config.path.clone(), rows }.into());
             }
             _ => {}
         }
-        let canonical = canonical(&files, columns)?;
+        let canonical = canonical(&files, columns, config.also.is_empty())?;
         let (ids, pixels) = read_ids(&files, config)?;
         check_unique(&files, &ids)?;
         let mut splits: [Vec<u32>; 3] = Default::default();
@@ -259,18 +266,30 @@ fn relative(root: &Path, path: &Path) -> String {
     parts.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
-/// Checks every column in every file, and finds the form that fits all files.
-fn canonical(files: &[ParquetFile], columns: &[Column]) -> Result<Vec<Canonical>> {
+/// Checks every column in every file, and finds the form that fits all files. A required column must be in `every` file, or in
+/// one.
+fn canonical(files: &[ParquetFile], columns: &[Column], every: bool) -> Result<Vec<Canonical>> {
     let mut wanted: BTreeMap<&str, Canonical> = BTreeMap::new();
     for column in columns {
         let mut leaf: Option<DataType> = None;
+        let mut missing = None;
         for file in files {
-            let Some(found) = file.find(column)? else { continue };
+            let found = match file.find(column) {
+                Err(Error::Data(error)) if !every && matches!(*error, DataError::ColumnMissing { .. }) => {
+                    missing.get_or_insert(Error::Data(error));
+                    continue;
+                }
+                found => found?,
+            };
+            let Some(found) = found else { continue };
             leaf = Some(match leaf {
                 None | Some(DataType::Null) => found.leaf,
                 Some(leaf) if leaf == found.leaf || found.leaf == DataType::Null => leaf,
                 Some(_) => column.kind.widest(),
             });
+        }
+        if let (None, Some(error)) = (&leaf, missing) {
+            return Err(error);
         }
         let Some(leaf) = leaf else { continue };
         let leaf = match column.kind {

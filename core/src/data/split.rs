@@ -112,6 +112,10 @@ pub struct DataConfig {
     /// Folder of a HATS catalogue, folder of Parquet files (also in folders below it), or one
     /// Parquet file. Relative to where the command runs.
     pub path: PathBuf,
+    /// More catalogues whose objects are used beside those of `path`, for example one per survey. An object has the modalities whose
+    /// columns its catalogue has; a column must be in one of them. No name may be in two. Default none.
+    #[serde(default)]
+    pub also: Vec<PathBuf>,
     /// Column with the names of the objects: text or whole numbers, no two alike. Default
     /// `object_id`.
     #[serde(default = "default_id")]
@@ -174,6 +178,7 @@ impl DataConfig {
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
+            also: Vec::new(),
             id: default_id(),
             split: Fractions::default(),
             split_by: SplitBy::default(),

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
     BTreeMap::from([
         ("modality", vec!["image", "spectrum", "table", "time_series"]),
-        ("tokenizer", vec!["columns", "observations", "patches", "slices"]),
+        ("tokenizer", vec!["columns", "observations", "patches", "slices", "time_patches"]),
         ("trunk", vec!["fused", "towers"]),
         ("head", vec!["classification", "contrastive", "regression"]),
         ("probe", vec!["logistic", "neighbours", "ridge"]),

@@ -325,3 +325,25 @@ fn messages_without_a_file_read_well() {
     let bad = DataError::BadValue { object: "o1".into(), column: "flux".into(), reason: "3 values for 2 times".into() };
     assert_eq!(bad.to_string(), "object `o1`, column `flux`: 3 values for 2 times");
 }
+
+#[test]
+fn objects_of_several_catalogues_have_what_their_own_has() {
+    let (first, second) = (folder(), tempfile::tempdir().unwrap());
+    let more = batch(vec![
+        ("object_id", strings(["s1", "s2"])),
+        ("y", Arc::new(Float64Array::from(vec![7.0, 8.0])) as ArrayRef),
+    ]);
+    write(&second.path().join("a.parquet"), &more, 2);
+    let config = DataConfig { also: vec![second.path().to_path_buf()], ..DataConfig::at(first.path()) };
+    let asked = [Column::number("x"), Column::number("y"), Column::number("lightcurve.flux").list()];
+    let rows = Catalogue::open(&config, &asked).unwrap().read(&[101, 3]).unwrap();
+    assert_eq!(rows.ids(), ["s2", "o3"]);
+    assert_eq!(rows.numbers("x").unwrap(), [None, Some(3.0)]);
+    assert_eq!(rows.numbers("y").unwrap(), [Some(8.0), None]);
+    assert_eq!(rows.ragged_f32("lightcurve.flux").unwrap().present, [false, true]);
+    // In neither, and twice the same names.
+    let open = |config: &DataConfig, column| data_error(Catalogue::open(config, &[column]));
+    assert!(matches!(open(&config, Column::number("z")), DataError::ColumnMissing { .. }));
+    let twice = DataConfig { also: vec![first.path().to_path_buf()], ..config };
+    assert!(matches!(open(&twice, Column::number("x")), DataError::DuplicateId { .. }));
+}
