@@ -84,6 +84,30 @@ impl Array {
     }
 }
 
+impl Array {
+    fn spread(&self, rows: &[usize], batch: usize) -> Self {
+        let width: usize = self.shape.iter().skip(1).product();
+        let shape = std::iter::once(batch).chain(self.shape.iter().skip(1).copied()).collect();
+        let values = match &self.values {
+            Values::F32(v) => Values::F32(spread(v, rows, batch, width)),
+            Values::F64(v) => Values::F64(spread(v, rows, batch, width)),
+            Values::U8(v) => Values::U8(spread(v, rows, batch, width)),
+            Values::U32(v) => Values::U32(spread(v, rows, batch, width)),
+        };
+        Self { shape, values }
+    }
+}
+
+fn spread<T: Copy + Default>(values: &[T], rows: &[usize], batch: usize, width: usize) -> Vec<T> {
+    let mut out = vec![T::default(); batch * width];
+    for (own, row) in values.chunks(width.max(1)).zip(rows) {
+        if let Some(to) = out.get_mut(row * width..(row + 1) * width) {
+            to.copy_from_slice(own);
+        }
+    }
+    out
+}
+
 /// The arrays of one modality for a batch of objects.
 ///
 /// Missing data is normal: an object without this modality has `present = false` and `valid` zero
@@ -109,6 +133,19 @@ impl Arrays {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.present.is_empty()
+    }
+
+    /// Row `i` becomes row `rows[i]` of `batch`; the others are absent.
+    #[must_use]
+    pub fn spread(&self, rows: &[usize], batch: usize) -> Self {
+        let mut present = vec![false; batch];
+        for (own, row) in self.present.iter().zip(rows) {
+            if let Some(to) = present.get_mut(*row) {
+                *to = *own;
+            }
+        }
+        let fields = self.fields.iter().map(|(name, array)| (name.clone(), array.spread(rows, batch))).collect();
+        Self { present, valid: self.valid.spread(rows, batch), fields }
     }
 
     /// A field's shape and f32 values.

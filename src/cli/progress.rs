@@ -15,10 +15,15 @@ pub(super) struct Progress {
     steps: u64,
     smooth: Option<f64>,
     held_out: String,
+    /// Measurements that made no sense.
+    left_out: usize,
 }
 
 /// Time between lines where there is no terminal.
 const EVERY: Duration = Duration::from_secs(10);
+
+/// So many measurements that were left out are shown.
+const MOST_LEFT_OUT: usize = 5;
 
 impl Progress {
     /// `quiet` shows nothing, for `--json`.
@@ -31,6 +36,7 @@ impl Progress {
             steps: 0,
             smooth: None,
             held_out: String::new(),
+            left_out: 0,
         }
     }
 
@@ -95,6 +101,18 @@ impl Observer for Progress {
                 if !top10.is_empty() {
                     let mean = 100.0 * top10.iter().sum::<f64>() / top10.len() as f64;
                     self.held_out += &format!("  top 10 {mean:.0} %");
+                }
+            }
+            Event::BadRow(bad) => {
+                self.left_out += 1;
+                // The log has all of them.
+                if !self.quiet && self.left_out <= MOST_LEFT_OUT {
+                    let last = if self.left_out == MOST_LEFT_OUT { "; of more see log.jsonl" } else { "" };
+                    let line = format!("left out: {} of `{}`, {}{last}", bad.modality, bad.object, bad.reason);
+                    match &self.bar {
+                        Some(bar) => bar.println(line),
+                        None => eprintln!("{line}"),
+                    }
                 }
             }
             Event::Checkpoint { .. } => {}

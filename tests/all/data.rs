@@ -93,3 +93,35 @@ fn what_is_wrong_has_its_place_and_its_exit_code() {
     assert!(said.contains("object `a`, column `ra`: expected 0 to 360 degrees, got 361"), "{said}");
     assert!(!Path::new(&out).exists());
 }
+
+#[test]
+fn a_split_is_that_of_training_and_notices_objects_that_are_twice() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (csv, mapping) = (folder.path().join("pairs.csv"), folder.path().join("pairs.toml"));
+    // Forty objects, each of them twice within an arcsecond.
+    let lines: String = (0..80)
+        .map(|i| format!("o{i},{},{}\n", 10.0 * f64::from(i / 2 % 8) + 0.0001 * f64::from(i % 2), f64::from(i / 16)))
+        .collect();
+    fs::write(&csv, format!("name,ra,dec\n{lines}")).expect("written");
+    let text = format!(
+        "[source]\nfiles = [{csv:?}]\nlayout = \"row\"\n[column]\nobject_id = {{ from = \"name\" }}\n\
+         ra = {{ from = \"ra\" }}\ndec = {{ from = \"dec\" }}\n"
+    );
+    fs::write(&mapping, text).expect("written");
+    let (out, csv) = (folder.path().join("out").display().to_string(), folder.path().join("splits.csv"));
+    succeeds(&["data", "ingest", &mapping.display().to_string(), "--out", &out]);
+    let split = |more: &[&str]| -> serde_json::Value {
+        let csv = csv.display().to_string();
+        let command = [&["data", "split", &out, "--json", "--out", &csv], more].concat();
+        serde_json::from_str(&succeeds(&command)).expect("JSON")
+    };
+    let by_name = split(&[]);
+    assert!(by_name["close"].as_u64().expect("positions") > 0, "{by_name}");
+    let by_pixel = split(&["--by", "healpix", "--order", "2"]);
+    assert_eq!(by_pixel["close"], 0, "{by_pixel}");
+    let lines = fs::read_to_string(&csv).expect("a file");
+    assert_eq!((lines.lines().count(), lines.lines().next()), (81, Some("object_id,split")));
+    let counted = lines.lines().filter(|line| line.ends_with(",test")).count();
+    assert_eq!(by_pixel["test"], counted);
+    assert!(fails(2, &["data", "split", &out, "--shares", "0.5", "0.5", "0.5"], &[]).contains("must sum to 1"));
+}

@@ -251,6 +251,10 @@ impl DataError {
             Self::NoPosition { .. } => Some("set `split_by = \"object\"` in [data], or fill the column".into()),
             Self::EmptySplit { .. } => Some("raise its fraction in [data.split]".into()),
             Self::AllMissing { .. } => Some("check the column's name and its values, or leave it out".into()),
+            Self::BadValue { .. } => Some(
+                "correct it; or train with `bad_rows = \"absent\"` in [data], which goes on without that measurement"
+                    .into(),
+            ),
             Self::NoMatch { .. } => Some("are positions in degrees, and of one epoch? raise `--radius`".into()),
             Self::Exists { .. } => Some("remove it, or give another name".into()),
             Self::Source { hint, .. } => hint.clone(),

@@ -32,4 +32,4 @@ pub use hats::{Listing, list};
 pub use loader::{Loader, LoaderPlan, Position};
 pub use ragged::Ragged;
 pub use rows::Rows;
-pub use split::{DataConfig, Fractions, Split, SplitBy};
+pub use split::{BadRowsPolicy, DataConfig, Fractions, Split, SplitBy};

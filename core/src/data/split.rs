@@ -134,6 +134,10 @@ pub struct DataConfig {
     /// Any text. Another one gives another split of the same fractions. Default `panchroma`.
     #[serde(default = "default_salt")]
     pub split_salt: String,
+    /// What happens to an object of which a modality can't make sense, such as wavelengths that go back and forth: `error` (default) stops
+    /// and names it; `absent` goes on as if the object lacked that modality, and names it in the log.
+    #[serde(default)]
+    pub bad_rows: BadRowsPolicy,
     /// Threads that read and prepare, 1 to 256. Changes speed, never results. Default 2.
     #[serde(default = "default_threads")]
     pub threads: usize,
@@ -148,6 +152,17 @@ pub struct DataConfig {
     /// smaller reads less at random. Default 16384.
     #[serde(default = "default_shuffle_window")]
     pub shuffle_window: usize,
+}
+
+/// What happens to an object of which a modality can't make sense.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BadRowsPolicy {
+    /// An error that names it.
+    #[default]
+    Error,
+    /// It counts as without the modality.
+    Absent,
 }
 
 fn default_id() -> String {
@@ -184,6 +199,7 @@ impl DataConfig {
             split_by: SplitBy::default(),
             healpix_order: default_healpix_order(),
             split_salt: default_salt(),
+            bad_rows: BadRowsPolicy::default(),
             threads: default_threads(),
             prefetch: default_prefetch(),
             cache_mib: default_cache_mib(),

@@ -1,8 +1,12 @@
 //! Config and registry -> a model whose parts agree, before any data is read.
 
+mod bad_rows;
 mod plan;
 
+pub use bad_rows::BadRow;
 pub use plan::{HeadPlan, ModalityPlan, Plan};
+
+use bad_rows::BadRows;
 
 use crate::embed::Embed;
 use crate::metadata::{self, Metadata};
@@ -55,6 +59,7 @@ pub struct Model {
     parameters: Parameters,
     device: Device,
     seed: u64,
+    bad_rows: BadRows,
 }
 
 impl Model {
@@ -105,7 +110,15 @@ impl Model {
                 Ok(Part { name, kind, modality, tokenizer, tokens, metadata, spec, embed })
             })
             .collect::<Result<_>>()?;
-        Ok(Self { parts, trunk, heads, parameters, device: device.clone(), seed: experiment.run.seed })
+        Ok(Self {
+            parts,
+            trunk,
+            heads,
+            parameters,
+            device: device.clone(),
+            seed: experiment.run.seed,
+            bad_rows: BadRows::new(experiment.data.bad_rows),
+        })
     }
 
     /// The trainable parameters.
@@ -151,10 +164,16 @@ impl Model {
     /// If the data can't be read or used.
     pub fn fit<I: Iterator<Item = Result<Rows>>>(&mut self, mut rows: impl FnMut() -> I) -> Result<()> {
         for part in &mut self.parts {
-            part.modality.fit(&mut rows())?;
+            self.bad_rows.fit(&part.name, part.modality.as_mut(), &mut rows)?;
             part.metadata.fit(&mut rows())?;
         }
         Ok(())
+    }
+
+    /// Measurements that were left out since the last call, with `bad_rows = "absent"`.
+    #[must_use]
+    pub fn new_bad_rows(&self) -> Vec<BadRow> {
+        self.bad_rows.news()
     }
 
     /// What each modality learned, for the checkpoint.
@@ -185,7 +204,8 @@ impl Model {
         let mut arrays = BTreeMap::new();
         let mut tokens = BTreeMap::new();
         for part in &self.parts {
-            let (a, t) = part.prepare(&rows, PrepareContext { mode, seed: self.seed, epoch, modality: &part.name })?;
+            let context = PrepareContext { mode, seed: self.seed, epoch, modality: &part.name };
+            let (a, t) = part.prepare(&rows, context, &self.bad_rows)?;
             arrays.insert(part.name.clone(), a);
             tokens.insert(part.name.clone(), t);
         }
@@ -252,8 +272,8 @@ impl Part {
         format!("{}.metadata", self.name)
     }
 
-    fn prepare(&self, rows: &Rows, context: PrepareContext<'_>) -> Result<(Arrays, Tokens)> {
-        let arrays = self.modality.prepare(rows, &context)?;
+    fn prepare(&self, rows: &Rows, context: PrepareContext<'_>, bad: &BadRows) -> Result<(Arrays, Tokens)> {
+        let arrays = bad.prepare(self.modality.as_ref(), rows, &context)?;
         arrays.check(&self.name, &self.modality.spec())?;
         let forward = Forward { mode: context.mode, seed: context.seed, step: context.epoch };
         let tokens = self.tokenizer.tokenize(&arrays, &forward)?;

@@ -102,11 +102,12 @@ impl RunFolder {
 
     /// A resumed run may be longer, save more often or read elsewhere; the rest must be the same.
     fn same_config(&self, experiment: &Experiment) -> Result<()> {
-        const FREE: [&str; 12] = [
+        const FREE: [&str; 13] = [
             "run.output",
             "run.name",
             "data.path",
             "data.also",
+            "data.bad_rows",
             "train.max_steps",
             "train.checkpoint_every",
             "train.keep_checkpoints",

@@ -114,6 +114,12 @@ impl Session<'_> {
             first.get_or_insert_with(|| started.elapsed().as_secs_f64());
             line.insert("seconds".into(), seconds.into());
             self.log.write(self.step, &line)?;
+            for bad in self.feed.model.new_bad_rows() {
+                if let Ok(Value::Object(bad_row)) = serde_json::to_value(&bad) {
+                    self.log.write(self.step, &Map::from_iter([("bad_row".to_owned(), Value::Object(bad_row))]))?;
+                }
+                observer.on(Event::BadRow(bad));
+            }
             let loss = line.get("loss").and_then(Value::as_f64).unwrap_or(f64::NAN);
             observer.on(Event::Step { step: self.step, loss, seconds });
             let step = self.step;

@@ -7,6 +7,7 @@ use super::session::{Feed, Session, restore};
 use super::{AdamW, CheckpointError, Group, RunFolder, RunLog, check_gradients};
 use crate::data::{Catalogue, Position, Split};
 use crate::evaluate::Evaluation;
+use crate::model::BadRow;
 use crate::{Experiment, Model, Registry, Result, ops};
 use candle_core::Device;
 use serde_json::{Map, Value};
@@ -34,6 +35,8 @@ pub struct TrainOptions {
 /// What happens, for whoever shows it.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// A measurement was left out, with `bad_rows = "absent"`.
+    BadRow(BadRow),
     /// The data is open and the model built.
     Ready {
         /// Trainable numbers.

@@ -166,7 +166,7 @@ impl Modality for Table {
 inventory::submit! {
     Descriptor::<dyn Modality> {
         name: "table",
-        summary: "columns of the catalogue: numbers, flags, classes, angles and places on the sky, any of them missing",
+        summary: "columns of the catalogue: numbers, flags, classes and angles, any of them missing",
         origin: env!("CARGO_PKG_NAME"),
         example: r#"[columns]
 ebv = { scale = "log" }

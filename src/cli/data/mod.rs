@@ -3,6 +3,7 @@
 mod ingest;
 mod matching;
 mod show;
+mod split;
 mod stats;
 mod validate;
 
@@ -19,6 +20,8 @@ pub(super) enum DataCommand {
     Match(matching::MatchArgs),
     /// Count what a catalogue holds: percentiles per column, what is missing, which modalities overlap
     Stats(stats::StatsArgs),
+    /// Say which objects train and which judge, and whether neighbours are kept together
+    Split(split::SplitArgs),
     /// Draw everything that a catalogue has of one object, as PNG or HTML
     Show(show::ShowArgs),
     /// Check a catalogue: files, names, positions, pixels, lengths, noise, wavelengths
@@ -32,6 +35,7 @@ impl DataCommand {
             Self::Ingest(args) => args.json.json,
             Self::Match(args) => args.json.json,
             Self::Stats(args) => args.json.json,
+            Self::Split(args) => args.json.json,
             Self::Show(_) => false,
             Self::Validate(args) => args.json.json,
         }
@@ -51,6 +55,7 @@ pub(super) fn run(command: &DataCommand) -> Result<()> {
         DataCommand::Ingest(args) => ingest::run(args),
         DataCommand::Match(args) => matching::run(args),
         DataCommand::Stats(args) => stats::run(args),
+        DataCommand::Split(args) => split::run(args),
         DataCommand::Show(args) => show::run(args),
         DataCommand::Validate(args) => validate::run(args),
     }

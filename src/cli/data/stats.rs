@@ -80,7 +80,7 @@ fn text(stats: &Stats) -> String {
     text += &format!("\nNumbers (lengths of lists: shortest · median · longest)\n{table}\n");
     let mut table = lines(["column", "missing", "different", "most frequent"]);
     for column in stats.columns.iter().filter(|c| c.distinct.is_some()) {
-        let frequent: Vec<String> = column.frequent.iter().map(|(text, n)| format!("{text} {n}")).collect();
+        let frequent: Vec<String> = column.frequent.iter().map(|(text, n)| format!("{} {n}", short(text))).collect();
         let distinct = column.distinct.unwrap_or(0).to_string();
         table.add_row([column.column.clone(), share(column, stats.objects), distinct, frequent.join(", ")]);
     }
@@ -88,6 +88,12 @@ fn text(stats: &Stats) -> String {
         text += &format!("\nTexts\n{table}\n");
     }
     text
+}
+
+/// What fits into a line.
+fn short(text: &str) -> String {
+    const MOST: usize = 32;
+    if text.chars().count() <= MOST { text.into() } else { text.chars().take(MOST).chain(['…']).collect() }
 }
 
 fn lines<'a>(header: impl IntoIterator<Item = &'a str>) -> Lines {

@@ -25,7 +25,7 @@ fn docs_of_an_unknown_name_offer_the_nearest_or_all() {
     ");
     assert_snapshot!(fails(2, &["docs", "qqqqqq"], &[]), @"
     error: no table or plugin is called `qqqqqq`
-    hint: known names: run, data, image, spectrum, table, time_series, metadata, columns, observations, patches, slices, fused, towers, classification, contrastive, regression, train, evaluate, probe, logistic, neighbours, ridge
+    hint: known names: run, data, image, spectrum, table, time_series, metadata, columns, observations, patches, slices, time_patches, fused, towers, classification, contrastive, regression, train, evaluate, probe, logistic, neighbours, ridge
     ");
 }
 
@@ -109,6 +109,7 @@ fn the_list_of_plugins_has_all_of_them() {
      tokenizer  observations    one token per observation of a time series, with time and wavelength as coordinates   panchroma-time-series
      tokenizer  patches         squares of an image at their place, over all channels or one by one                   panchroma-image
      tokenizer  slices          windows of a spectrum at their wavelength, overlapping or not                         panchroma-spectrum
+     tokenizer  time_patches    one token per stretch of consecutive observations, for long series                    panchroma-time-series
      trunk      fused           one encoder over the tokens of all modalities                                         panchroma-core
      trunk      towers          an encoder per modality, as in CLIP and AstroCLIP                                     panchroma-core
      head       classification  predicts a class from the vector over all modalities, trained with the trunk          panchroma-heads

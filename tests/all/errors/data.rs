@@ -376,3 +376,41 @@ fn a_batch_too_small_to_compare_anything_leaves_no_run() {
     hint: a head that compares modalities needs objects that have two of them in one batch: raise `train.batch`, or see `panchroma check` for what the data holds
     ");
 }
+
+#[test]
+fn objects_that_make_no_sense_stop_the_run_or_count_as_missing() {
+    let mut catalogue = Catalogue::good();
+    // The wavelengths of two objects go back and forth.
+    let wavelength = |i: usize| {
+        let at = |k: usize| 4000.0 + 10.0 * (if i % 19 == 3 && k == 9 { 3 } else { k }) as f32;
+        Some((0..20).map(|k| Some(at(k))).collect::<Vec<_>>())
+    };
+    let wavelengths = ListArray::from_iter_primitive::<Float32Type, _, _>((0..OBJECTS).map(wavelength));
+    let fluxes = ListArray::from_iter_primitive::<Float32Type, _, _>((0..OBJECTS).map(|i| Some(flux(i, 20))));
+    let fields: Vec<(&str, ArrayRef)> = vec![("flux", Arc::new(fluxes)), ("lambda", Arc::new(wavelengths))];
+    catalogue.column("spectrum", Arc::new(StructArray::try_from(fields).expect("a struct")));
+    let text = catalogue.refused(3, &[]);
+    assert!(text.contains("column `spectrum.lambda`: expected ascending wavelengths"), "{text}");
+    assert!(text.contains("bad_rows = \"absent\""), "{text}");
+
+    let config = catalogue.write(OBJECTS).display().to_string();
+    let run = catalogue.folder.path().join("run");
+    let output = format!("run.output={:?}", run.display().to_string());
+    succeeds(&["train", &config, "--set", &output, "--set", "data.bad_rows=\"absent\"", "--set", "train.max_steps=8"]);
+    let log = fs::read_to_string(run.join("log.jsonl")).expect("a log");
+    let bad: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["bad_row"].clone())
+        .filter(|bad| !bad.is_null())
+        .collect();
+    assert!(!bad.is_empty() && bad.len() <= 3, "{log}");
+    for row in &bad {
+        let object = row["object"].as_str().expect("a name");
+        assert!(["object 3", "object 22"].contains(&object) && row["modality"] == "spectrum", "{row}");
+    }
+    // Each object keeps its row.
+    let out = catalogue.folder.path().join("e.parquet").display().to_string();
+    let said: serde_json::Value =
+        serde_json::from_str(&succeeds(&["embed", &run.display().to_string(), "--out", &out, "--json"])).expect("JSON");
+    assert_eq!((said["objects"].as_u64(), said["with"]["spectrum"].as_u64()), (Some(40), Some(38)), "{said}");
+}
