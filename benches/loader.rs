@@ -36,6 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         seed: 1,
         threads: THREADS,
         prefetch: 4,
+        shard: (0, 1),
         position: Position::default(),
         epochs: Some(1),
         shuffle: true,

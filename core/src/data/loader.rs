@@ -45,6 +45,9 @@ pub struct LoaderPlan {
     pub position: Position,
     /// Stop before this epoch; none: never.
     pub epochs: Option<u64>,
+    /// Which share this is, from 0, of how many: each of several processes gets batches of its own, next to each other, so that it also
+    /// reads files of its own. Training gives all the same number, and leaves out what is over. `(0, 1)` is all of them.
+    pub shard: (u64, u64),
     /// Training: change the order every epoch, leave out a last batch that is not full. Else rows
     /// come as they stand in `rows`, all of them.
     pub shuffle: bool,
@@ -66,8 +69,9 @@ pub struct Loader<T> {
 struct Shared<T> {
     plan: LoaderPlan,
     order: Order,
-    /// Batches in an epoch.
+    /// Batches in an epoch, of this shard, and which of all is its first.
     batches: u64,
+    first: u64,
     make: Arc<Make<T>>,
     state: Mutex<State<T>>,
     /// Something changed in `state`.
@@ -104,7 +108,10 @@ impl<T: Send + 'static> Loader<T> {
             window: plan.catalogue.config().shuffle_window,
             shuffle: plan.shuffle,
         };
-        let batches = order.batches(plan.batch);
+        let (all, (rank, ranks)) = (order.batches(plan.batch), plan.shard);
+        let share = if plan.shuffle { all / ranks.max(1) } else { all.div_ceil(ranks.max(1)) };
+        let first = rank.saturating_mul(share).min(all);
+        let batches = if rank < ranks { share.min(all - first) } else { 0 };
         let position = normal(plan.position, batches);
         let threads = plan.threads.max(1);
         let state = State { next: position, taken: 0, given: 0, ready: BTreeMap::new(), stop: false };
@@ -112,6 +119,7 @@ impl<T: Send + 'static> Loader<T> {
             plan,
             order,
             batches,
+            first,
             make,
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -186,7 +194,7 @@ impl<T> Shared<T> {
 
     fn make(&self, position: Position) -> Result<T> {
         let order = self.epoch(position.epoch);
-        let range = self.order.range(self.plan.batch, position.batch);
+        let range = self.order.range(self.plan.batch, self.first + position.batch);
         let rows = self.plan.catalogue.read(order.get(range).unwrap_or_default())?;
         (self.make)(rows, position)
     }

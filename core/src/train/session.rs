@@ -46,6 +46,7 @@ impl Feed<'_> {
             seed: self.experiment.run.seed,
             threads: data.threads,
             prefetch: data.prefetch,
+            shard: (0, 1),
             position,
             epochs,
             shuffle: true,

@@ -9,6 +9,7 @@ use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use arrow_schema::{Field, Schema};
 use panchroma_core::data::DataError;
 use panchroma_core::{Error, Result};
+use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
@@ -119,8 +120,10 @@ fn joined(
     progress: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<MatchReport> {
     let mut inputs: Vec<Input> = Vec::new();
-    for path in paths {
-        let mut input = Input::open(path, &settings.id, folder)?;
+    let scratch = |number: usize| folder.join(format!("input-{number}.parquet"));
+    let opened = paths.par_iter().enumerate().map(|(number, path)| Input::open(path, &settings.id, &scratch(number)));
+    for input in opened.collect::<Vec<_>>() {
+        let mut input = input?;
         while inputs.iter().any(|other| other.name == input.name) {
             input.name += "_2";
         }
@@ -251,14 +254,19 @@ fn write(folder: &Path, inputs: &[Input], rows: Vec<Joined>, settings: &MatchSet
         placed.push((cdshealpix::nested::hash(29, mean.0.to_radians(), mean.1.to_radians()), mean, row));
     }
     // Neighbours on the sky are neighbours in the files, so that a chunk reads few pages.
-    placed.sort_by_key(|p| p.0);
+    placed.par_sort_by_key(|p| p.0);
     let row_bytes: u64 = inputs.iter().map(|i| i.row_bytes + 64).sum();
     let chunk = usize::try_from(CHUNK_BYTES / row_bytes.max(1)).unwrap_or(usize::MAX).clamp(1, 100_000);
-    let taken: HashSet<&str> = inputs.first().map(|i| i.ids.iter().map(String::as_str).collect()).unwrap_or_default();
+    // Only objects without a counterpart in the first catalogue may need another name.
+    let names = inputs.first().filter(|_| settings.keep == Keep::Outer).map(|i| i.ids.iter().map(String::as_str));
+    let taken: HashSet<&str> = names.map(Iterator::collect).unwrap_or_default();
     let mut pieces = Pieces::new(folder.into(), "object_id");
-    for (number, chunk) in placed.chunks(chunk).enumerate() {
+    let written = placed.par_chunks(chunk).enumerate().map(|(number, chunk)| {
         let batch = columns(inputs, chunk, settings, &taken)?;
-        pieces.push(Piece::write(&folder.join(format!("piece-{number:06}-000.parquet")), &batch, "object_id")?);
+        Piece::write(&folder.join(format!("piece-{number:06}-000.parquet")), &batch, "object_id")
+    });
+    for piece in written.collect::<Vec<_>>() {
+        pieces.push(piece?);
     }
     Ok(pieces)
 }

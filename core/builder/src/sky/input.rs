@@ -14,6 +14,7 @@ use panchroma_core::data::DataError;
 use panchroma_core::{Error, Result};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,8 +36,8 @@ pub struct Input {
 }
 
 impl Input {
-    /// Opens a HATS catalogue, a folder of Parquet files, or a file of any kind that ingest reads; tables that are not
-    /// Parquet are converted below `scratch` first. `id` is the column of names; positions are `ra` and `dec`, in any case.
+    /// Opens a HATS catalogue, a folder of Parquet files, or a file of any kind that ingest reads; a table that is not
+    /// Parquet is converted to the file `scratch` first. `id` is the column of names; positions are `ra` and `dec`, in any case.
     ///
     /// # Errors
     /// If a column is missing, a position is none, or two objects have one name.
@@ -46,7 +47,7 @@ impl Input {
         let parquet = path.is_dir() || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet"));
         let table = match parquet || !path.exists() {
             true => Table::open(path)?,
-            false => Table::open(&converted(path, &scratch.join(format!("{name}.parquet")))?)?,
+            false => Table::open(&converted(path, scratch)?)?,
         };
         let Some(first) = table.files.first() else { return Err(DataError::NoRows { path: path.into() }.into()) };
         let schema = builder(first)?.schema().clone();
@@ -83,10 +84,9 @@ impl Input {
         if ids.is_empty() {
             return Err(DataError::NoRows { path: path.into() }.into());
         }
-        let mut sorted: Vec<&String> = ids.iter().collect();
-        sorted.sort_unstable();
-        if let Some(twice) = sorted.windows(2).find(|w| w[0] == w[1]) {
-            return Err(DataError::DuplicateId { id: twice[0].clone(), first: path.into(), second: path.into() }.into());
+        let mut seen = HashSet::with_capacity(ids.len());
+        if let Some(twice) = ids.iter().find(|id| !seen.insert(id.as_str())) {
+            return Err(DataError::DuplicateId { id: twice.clone(), first: path.into(), second: path.into() }.into());
         }
         let positions = Positions::new(ras, decs, |row| ids.get(row).cloned().unwrap_or_default())?;
         let row_bytes = bytes / ids.len() as u64;
@@ -99,7 +99,8 @@ impl Input {
         wanted.sort_unstable();
         wanted.dedup();
         let mut parts = vec![nulls(&self.schema)?];
-        let mut at = std::collections::HashMap::new();
+        // Of each wanted row, its part and place there.
+        let mut at: Vec<(usize, usize)> = Vec::with_capacity(wanted.len());
         let mut next = 0;
         for (number, (file, first)) in self.files.iter().enumerate() {
             let end = self.files.get(number + 1).map_or(self.ids.len(), |f| f.1);
@@ -123,16 +124,14 @@ impl Input {
                 .with_batch_size(own.len())
                 .build()
                 .map_err(damaged)?;
-            let mut read = own.iter();
             for batch in reader {
                 let batch = batch.map_err(|e| damaged(e.into()))?;
-                for (place, row) in (0..batch.num_rows()).zip(read.by_ref()) {
-                    at.insert(*row, (parts.len(), place));
-                }
+                at.extend((0..batch.num_rows()).map(|place| (parts.len(), place)));
                 parts.push(self.fitted(batch, file)?);
             }
         }
-        let place = |row: &Option<u32>| row.and_then(|r| at.get(&(r as usize)).copied()).unwrap_or((0, 0));
+        let number = |row: u32| wanted.binary_search(&(row as usize)).ok();
+        let place = |row: &Option<u32>| row.and_then(number).and_then(|n| at.get(n).copied()).unwrap_or((0, 0));
         let picks: Vec<(usize, usize)> = rows.iter().map(place).collect();
         let parts: Vec<&RecordBatch> = parts.iter().collect();
         arrow_select::interleave::interleave_record_batch(&parts, &picks)

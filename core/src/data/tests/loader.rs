@@ -14,6 +14,7 @@ fn plan(catalogue: &Arc<Catalogue>) -> LoaderPlan {
         seed: 1,
         threads: 2,
         prefetch: 3,
+        shard: (0, 1),
         position: Position::default(),
         epochs: Some(2),
         shuffle: true,
@@ -166,4 +167,29 @@ fn an_epoch_has_every_row_once_and_mixes_within_windows_only() {
     assert_ne!(first, second);
     assert_eq!(first, order.epoch(0));
     assert_eq!(Order { shuffle: false, ..order }.epoch(3)[..3], [0, 1, 2]);
+}
+
+#[test]
+fn shards_share_an_epoch_and_go_on_where_they_were() {
+    let (_folder, catalogue) = catalogue();
+    let whole = sequence(plan(&catalogue));
+    for ranks in [2, 3, 7] {
+        let mut seen = Vec::new();
+        for rank in 0..ranks {
+            let own = sequence(LoaderPlan { shard: (rank, ranks), epochs: Some(1), ..plan(&catalogue) });
+            assert_eq!(own.len() as u64, start(plan(&catalogue)).batches_per_epoch() / ranks, "all take as many steps");
+            let position = Position { epoch: 0, batch: 1 };
+            let later = sequence(LoaderPlan { shard: (rank, ranks), epochs: Some(1), position, ..plan(&catalogue) });
+            assert_eq!(later[..], own[1.min(own.len())..]);
+            seen.extend(own.into_iter().map(|(_, rows)| rows));
+        }
+        let first_epoch: Vec<_> = whole.iter().filter(|(p, _)| p.epoch == 0).map(|(_, rows)| rows.clone()).collect();
+        assert_eq!(seen[..], first_epoch[..seen.len()]);
+        // Evaluation leaves none out.
+        let evaluate =
+            |rank| sequence(LoaderPlan { shard: (rank, ranks), shuffle: false, epochs: Some(1), ..plan(&catalogue) });
+        let rows: usize = (0..ranks).flat_map(evaluate).map(|(_, rows)| rows.len()).sum();
+        assert_eq!(rows, plan(&catalogue).rows.len());
+    }
+    assert!(sequence(LoaderPlan { shard: (2, 2), epochs: Some(1), ..plan(&catalogue) }).is_empty());
 }
