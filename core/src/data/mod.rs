@@ -15,6 +15,7 @@ mod column;
 mod error;
 mod extract;
 mod hats;
+mod lists;
 mod loader;
 mod order;
 mod parquet;

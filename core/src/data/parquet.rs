@@ -7,6 +7,7 @@
 use super::column::{Column, Found, describe, find, paths};
 use super::error::DataError;
 use super::extract::{extract, nested};
+use super::lists;
 use crate::config::nearest;
 use crate::{Error, Result};
 use ::parquet::arrow::ProjectionMask;
@@ -137,6 +138,40 @@ impl ParquetFile {
 
     /// Decodes a run of rows into the form that [`schema`] gives.
     pub(super) fn decode(&self, run: Run, columns: &[Canonical]) -> Result<RecordBatch> {
+        let mut arrays: Vec<Option<ArrayRef>> = Vec::with_capacity(columns.len());
+        for column in columns {
+            arrays.push(self.lists(run, column)?);
+        }
+        let rest: Vec<Canonical> = columns
+            .iter()
+            .zip(&arrays)
+            .filter(|(_, array)| array.is_none())
+            .map(|(column, _)| column.clone())
+            .collect();
+        let mut rest =
+            if rest.is_empty() { Vec::new() } else { self.decode_by_arrow(run, &rest)?.columns().to_vec() }.into_iter();
+        let arrays = arrays.into_iter().filter_map(|array| array.or_else(|| rest.next())).collect();
+        Ok(assemble(&schema(columns), arrays, run.rows).map_err(|e| unreadable(&self.path, e.into()))?)
+    }
+
+    /// A column that is lists of floats, read the fast way; none if it is something else.
+    fn lists(&self, run: Run, column: &Canonical) -> Result<Option<ArrayRef>> {
+        let float = |leaf: &DataType| matches!(leaf, DataType::Float32 | DataType::Float64);
+        let Some(found) = find(self.metadata.schema().fields(), &column.path) else { return Ok(None) };
+        if column.depth == 0 || found.depth != column.depth || !float(&found.leaf) || !float(&column.leaf) {
+            return Ok(None);
+        }
+        let Some(leaf) = found.leaves().next() else { return Ok(None) };
+        let file = File::open(&self.path).map_err(Error::io("read", &self.path))?;
+        let Some(lists) = lists::read(file, &self.metadata, leaf, run).map_err(|e| unreadable(&self.path, e))? else {
+            return Ok(None);
+        };
+        let failed = |source| DataError::Arrow { column: column.path.clone(), source };
+        Ok(Some(lists.rebuild(&column.leaf, column.depth).map_err(failed)?))
+    }
+
+    /// The same for columns of any type.
+    pub(super) fn decode_by_arrow(&self, run: Run, columns: &[Canonical]) -> Result<RecordBatch> {
         let leaves = self.leaves(columns);
         let to = schema(columns);
         if leaves.is_empty() {

@@ -1,6 +1,7 @@
 //! What several tests write and build.
 
 mod catalogue;
+mod lists;
 mod loader;
 mod real;
 mod rows;
