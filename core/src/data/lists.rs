@@ -4,7 +4,6 @@
 //! lists around it goes on, the definition level how far down from the root there is anything.
 
 use super::extract::Extracted;
-use super::parquet::Run;
 use ::parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use ::parquet::basic::Repetition;
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
@@ -18,29 +17,35 @@ use arrow_array::types::{Float32Type, Float64Type};
 use arrow_array::{ArrayRef, ArrowPrimitiveType, PrimitiveArray};
 use arrow_buffer::NullBuffer;
 use std::fs::File;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Rows whose levels are in memory at a time.
 const ROWS: usize = 16;
 
-/// Reads a run of the leaf column `leaf`; none if it is of another type than floats in lists.
-pub(super) fn read(file: File, metadata: &ArrowReaderMetadata, leaf: usize, run: Run) -> Result<Option<Extracted>> {
+/// Reads `rows` of a row group of the leaf column `leaf`; none if it is of another type than floats in lists.
+pub(super) fn read(
+    file: File,
+    metadata: &ArrowReaderMetadata,
+    leaf: usize,
+    (group, rows): (usize, Range<usize>),
+) -> Result<Option<Extracted>> {
     let metadata = metadata.metadata();
     let schema = metadata.file_metadata().schema_descr();
-    let (Some(levels), Some(group)) = (list_levels(schema, leaf), metadata.row_groups().get(run.group)) else {
+    let (Some(levels), Some(found)) = (list_levels(schema, leaf), metadata.row_groups().get(group)) else {
         return Ok(None);
     };
     if levels.is_empty() {
         return Ok(None);
     }
     let properties = Arc::new(ReaderProperties::builder().build());
-    let group =
-        SerializedRowGroupReader::new(Arc::new(file), group, metadata.page_index_for_row_group(run.group), properties)?;
+    let index = metadata.page_index_for_row_group(group);
+    let group = SerializedRowGroupReader::new(Arc::new(file), found, index, properties)?;
     let most = schema.column(leaf).max_def_level();
     let lists = Lists::new(levels, most);
     Ok(match group.get_column_reader(leaf)? {
-        ColumnReader::FloatColumnReader(reader) => Some(lists.read::<_, Float32Type>(reader, run)?),
-        ColumnReader::DoubleColumnReader(reader) => Some(lists.read::<_, Float64Type>(reader, run)?),
+        ColumnReader::FloatColumnReader(reader) => Some(lists.read::<_, Float32Type>(reader, rows)?),
+        ColumnReader::DoubleColumnReader(reader) => Some(lists.read::<_, Float64Type>(reader, rows)?),
         _ => None,
     })
 }
@@ -89,28 +94,28 @@ impl Lists {
         }
     }
 
-    fn read<P, A>(mut self, mut reader: ColumnReaderImpl<P>, run: Run) -> Result<Extracted>
+    fn read<P, A>(mut self, mut reader: ColumnReaderImpl<P>, rows: Range<usize>) -> Result<Extracted>
     where
         P: Physical<T = A::Native>,
         A: ArrowPrimitiveType,
     {
-        let short = |found: usize| ParquetError::General(format!("{} rows promised, {found} found", run.rows));
-        if reader.skip_records(run.start)? != run.start {
+        let short = |found: usize| ParquetError::General(format!("{} rows promised, {found} found", rows.len()));
+        if reader.skip_records(rows.start)? != rows.start {
             return Err(short(0));
         }
         let mut values: Vec<A::Native> = Vec::new();
         let (mut definition, mut repetition) = (Vec::new(), Vec::new());
-        let mut rows = 0;
-        while rows < run.rows {
+        let mut read = 0;
+        while read < rows.len() {
             definition.clear();
             repetition.clear();
-            let wanted = ROWS.min(run.rows - rows);
+            let wanted = ROWS.min(rows.len() - read);
             let (found, _, _) =
                 reader.read_records(wanted, Some(&mut definition), Some(&mut repetition), &mut values)?;
             if found == 0 {
-                return Err(short(rows));
+                return Err(short(read));
             }
-            rows += found;
+            read += found;
             self.add(&definition, &repetition);
         }
         let elements = self.counts.last().copied().unwrap_or(0);

@@ -162,8 +162,9 @@ impl ParquetFile {
             return Ok(None);
         }
         let Some(leaf) = found.leaves().next() else { return Ok(None) };
+        let rows = (run.group, run.start..run.start + run.rows);
         let file = File::open(&self.path).map_err(Error::io("read", &self.path))?;
-        let Some(lists) = lists::read(file, &self.metadata, leaf, run).map_err(|e| unreadable(&self.path, e))? else {
+        let Some(lists) = lists::read(file, &self.metadata, leaf, rows).map_err(|e| unreadable(&self.path, e))? else {
             return Ok(None);
         };
         let failed = |source| DataError::Arrow { column: column.path.clone(), source };
