@@ -33,6 +33,9 @@ pub(crate) struct Found<'a> {
     pub(crate) scale: Option<f64>,
 }
 
+/// Pixels are made at most so many times larger or smaller; beyond it the width must be a mistake.
+const MOST_ZOOM: f64 = 64.0;
+
 fn path(config: &ImageConfig, field: &str) -> String {
     if config.column.is_empty() { field.into() } else { format!("{}.{field}", config.column) }
 }
@@ -142,6 +145,14 @@ impl<'a> Read<'a> {
             let positive = |list: Option<&[f32]>| {
                 list.and_then(|l| l.get(place)).map(|v| f64::from(*v)).filter(|v| v.is_finite() && *v > 0.0)
             };
+            if let Some((wanted, own)) = config.pixel_scale.zip(positive(scale))
+                && !(1.0 / MOST_ZOOM..=MOST_ZOOM).contains(&(wanted / own))
+            {
+                let reason = format!(
+                    "pixels of `{name}` are {own} arcsec wide, too far from `pixel_scale` = {wanted}: at most {MOST_ZOOM} times either way"
+                );
+                return Err(self.bad(object, &config.scale, reason));
+            }
             // Without a field of bands the planes are called by them.
             let band = bands.and_then(|b| b.get(place)).unwrap_or(name);
             channels[channel] = Some(Found {

@@ -196,6 +196,14 @@ fn bad_rows_are_named() {
 }
 
 #[test]
+fn pixels_of_a_width_that_makes_no_sense_are_an_error() {
+    let list = json!([{ "object_id": "a", "image": { "band": ["r"], "flux": [plane(0.0, 4, 4)], "scale": [1e-6] } }]);
+    let modality = build_modality(&format!("{SMALL}pixel_scale = 0.2\n"));
+    let error = prepare(modality.as_ref(), &Objects::new(&list, fields()), Mode::Evaluate, 0).expect_err("too small");
+    assert!(error.to_string().starts_with("object `a`, column `image.scale`: pixels of `r` are"), "{error}");
+}
+
+#[test]
 fn bad_config_is_refused_at_the_key() {
     let spec = build_modality("kind = \"image\"\nchannels = [\"r\"]\nsize = 63\n").spec();
     let context = panchroma_core::TokenizerContext { modality: "test", arrays: &spec };

@@ -290,3 +290,15 @@ fn keys_of_other_kinds_are_refused() {
         assert!(crate::Table::new(&section, &ModalityContext { name: "test" }).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn a_class_that_training_never_saw_is_the_class_of_all_others() {
+    let modality =
+        fitted("kind = \"table\"\ncolumns = { class = { kind = \"category\", max_categories = 4 } }", &some().rows());
+    let new = objects(&json!([{"object_id": "x", "class": "kilonova"}, {"object_id": "y", "class": "Ia"}]));
+    let arrays = prepare(&*modality, &new.rows());
+    let (_, values) = arrays.f32("values").unwrap();
+    // Three classes were seen; the last place is for others.
+    assert_eq!(values[..5], [0.0, 0.0, 0.0, 0.0, 1.0]);
+    assert_eq!(values[5..].iter().position(|v| *v == 1.0), Some(0));
+}
