@@ -125,3 +125,43 @@ fn a_split_is_that_of_training_and_notices_objects_that_are_twice() {
     assert_eq!(by_pixel["test"], counted);
     assert!(fails(2, &["data", "split", &out, "--shares", "0.5", "0.5", "0.5"], &[]).contains("must sum to 1"));
 }
+
+/// A limit on the size of files stands for a full disk: writing fails, with an error from the system.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_leaves_nothing_half_written_and_the_same_command_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (csv, mapping) = (folder.path().join("many.csv"), folder.path().join("many.toml"));
+    let lines: String = (0..30_000u32)
+        .map(|i| {
+            format!(
+                "o{i},{},{}\n",
+                f64::from(i * 7919 % 360_000) / 1000.0,
+                f64::from(i * 104_729 % 170_000) / 1000.0 - 85.0
+            )
+        })
+        .collect();
+    fs::write(&csv, format!("name,ra,dec\n{lines}")).expect("written");
+    let text = format!(
+        "[source]\nfiles = [{csv:?}]\nlayout = \"row\"\n[column]\nobject_id = {{ from = \"name\" }}\n\
+         ra = {{ from = \"ra\" }}\ndec = {{ from = \"dec\" }}\n"
+    );
+    fs::write(&mapping, text).expect("written");
+    let (mapping, out) = (mapping.display().to_string(), folder.path().join("out"));
+    let whole = folder.path().join("whole");
+    succeeds(&["data", "ingest", &mapping, "--out", &whole.display().to_string()]);
+    let limited = format!(
+        "trap '' XFSZ; ulimit -f 100; exec {} data ingest {mapping} --out {}",
+        env!("CARGO_BIN_EXE_panchroma"),
+        out.display()
+    );
+    let output =
+        std::process::Command::new("bash").args(["-c", &limited]).current_dir(ROOT).output().expect("bash starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("can't write `") && !said.contains("panicked"), "{said}");
+    assert!(!out.exists(), "something stands there");
+    succeeds(&["data", "ingest", &mapping, "--out", &out.display().to_string()]);
+    let bytes = |root: &Path| fs::read(root.join("dataset/Norder=0/Dir=0/Npix=4.parquet")).expect("a tile");
+    assert_eq!(bytes(&out), bytes(&whole));
+}
