@@ -6,7 +6,7 @@ use super::table::Table;
 use panchroma_core::Result;
 use rayon::prelude::*;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Distinct texts of a column are counted up to this many.
 const DISTINCT: usize = 10_000;
@@ -80,7 +80,7 @@ struct Gathered {
     not_finite: u64,
     lengths: Sample,
     numbers: Sample,
-    texts: BTreeMap<String, u64>,
+    texts: HashMap<String, u64>,
     text: bool,
 }
 
@@ -146,12 +146,14 @@ impl Gathered {
         } else if let Some(values) = texts(&leaf.values) {
             self.text = true;
             for value in values {
-                match value {
-                    None => self.not_finite += 1,
-                    Some(text) if self.texts.len() < DISTINCT || self.texts.contains_key(&text) => {
-                        *self.texts.entry(text).or_default() += 1;
-                    }
-                    Some(_) => {}
+                let Some(text) = value else {
+                    self.not_finite += 1;
+                    continue;
+                };
+                if let Some(count) = self.texts.get_mut(&text) {
+                    *count += 1;
+                } else if self.texts.len() < DISTINCT {
+                    self.texts.insert(text, 1);
                 }
             }
         }

@@ -211,12 +211,13 @@ fn failed(path: &Path) -> impl Fn(parquet::errors::ParquetError) -> Error {
 
 fn note(root: &Path, files: &[(String, String, ParquetMetaData)], layout: &Layout) -> Result<()> {
     let table = Table::open(root)?;
-    let found = stats(&table, &mut |_, _| {})?;
     let one = |(path, _, metadata): &(String, String, ParquetMetaData)| {
         let rows = metadata.file_metadata().num_rows().unsigned_abs();
         Ok(FileNote { path: path.clone(), rows, sha256: sha256(&root.join(path))? })
     };
-    let file = files.par_iter().map(one).collect::<Result<Vec<_>>>()?;
+    let (found, file) =
+        rayon::join(|| stats(&table, &mut |_, _| {}), || files.par_iter().map(one).collect::<Result<Vec<_>>>());
+    let (found, file) = (found?, file?);
     let notes = Notes {
         name: &layout.name,
         made_by: format!("panchroma {}", env!("CARGO_PKG_VERSION")),

@@ -207,12 +207,14 @@ fn quoted(text: &str) -> String {
 
 fn report(first: &Input, other: &Input, chosen: &Chosen) -> PairReport {
     let mut left = vec![false; first.ids.len()];
-    let mut right = HashSet::new();
+    let mut right = vec![false; other.ids.len()];
     for pair in &chosen.kept {
         if let Some(left) = left.get_mut(pair.left as usize) {
             *left = true;
         }
-        right.insert(pair.right);
+        if let Some(right) = right.get_mut(pair.right as usize) {
+            *right = true;
+        }
     }
     let mut dropped = BTreeMap::new();
     for d in &chosen.dropped {
@@ -220,7 +222,7 @@ fn report(first: &Input, other: &Input, chosen: &Chosen) -> PairReport {
         *dropped.entry(reason.as_str().unwrap_or_default().to_owned()).or_default() += 1;
     }
     let mut angles: Vec<f64> = chosen.kept.iter().map(|p| 3600.0 * p.separation).collect();
-    angles.sort_by(f64::total_cmp);
+    angles.par_sort_unstable_by(f64::total_cmp);
     let mut zones: BTreeMap<i64, (usize, usize)> = BTreeMap::new();
     for (row, matched) in left.iter().enumerate() {
         let Some((_, dec)) = first.positions.get(row) else { continue };
@@ -235,7 +237,7 @@ fn report(first: &Input, other: &Input, chosen: &Chosen) -> PairReport {
         kept: chosen.kept.len(),
         dropped,
         completeness: share(left.iter().filter(|l| **l).count(), left.len()),
-        completeness_other: share(right.len(), other.ids.len()),
+        completeness_other: share(right.iter().filter(|r| **r).count(), right.len()),
         median_arcsec: angles.get(angles.len() / 2).copied(),
         by_declination: zones
             .into_iter()
