@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 ///
 /// Arrays (`C` channels, `H` = `W` = `size` pixels): `flux` `[B, C, H, W]` f32, background subtracted, scaled,
 /// and standardised over the training split, 0 where not valid; `valid` of the same shape. A pixel
-/// is bad if its flag is true, its flux is not finite or its inverse variance is 0; so are all pixels of a
+/// is bad if its flag is true, its flux is not finite or beyond 1e30, or its inverse variance is 0; so are all pixels of a
 /// channel that the object lacks. Beside them, `[B, C]` f32 and 0 where unknown: `wavelength` (natural logarithm of Angstrom), `psf_fwhm`
 /// (arcseconds), `scale` (arcseconds per pixel of the square), `noise` (of a pixel as measured, in the unit of the flux).
 #[derive(Debug, Clone)]

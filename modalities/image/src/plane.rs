@@ -80,12 +80,15 @@ struct Levels {
     noise: f64,
 }
 
+/// From here on a number is no measurement: pipelines write the largest there is where they have none.
+const NO_FLUX: f64 = 1e30;
+
 impl Plane<'_> {
     fn good(&self, at: usize) -> Option<f64> {
         let flagged = self.mask.get(at).copied().unwrap_or(false);
         let informed = self.ivar.get(at).is_none_or(|v| *v > 0.0);
         let flux = f64::from(*self.flux.get(at)?);
-        (flux.is_finite() && !flagged && informed).then_some(flux)
+        (flux.abs() < NO_FLUX && !flagged && informed).then_some(flux)
     }
 
     /// From all good pixels; noise 1 if there are none or all are alike.
