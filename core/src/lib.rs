@@ -29,6 +29,7 @@ pub mod parameters;
 pub mod probe;
 pub mod random;
 pub mod registry;
+pub mod sphere;
 pub mod tokenizer;
 pub mod tokens;
 pub mod train;

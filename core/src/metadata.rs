@@ -6,6 +6,7 @@
 //! unknown: what is missing, or a category that training never saw, adds nothing to a token.
 
 use crate::data::DataError;
+use crate::sphere;
 use crate::{Column, Coordinate, Encoding, Error, Mode, PrepareContext, Result, Rows, Section, TokenSpec, Tokens};
 use candle_core::{Device, Tensor};
 use rand::Rng;
@@ -270,9 +271,7 @@ impl Metadata {
                     let (ra, dec) = (rows.numbers(ra)?, rows.numbers(dec)?);
                     let points = ra.into_iter().zip(dec).map(|(ra, dec)| {
                         let (Some(ra), Some(dec)) = (ra, dec) else { return [f32::NAN; 3] };
-                        let ((sin_ra, cos_ra), (sin_dec, cos_dec)) =
-                            (ra.to_radians().sin_cos(), dec.to_radians().sin_cos());
-                        [cos_dec * cos_ra, cos_dec * sin_ra, sin_dec].map(|v| v as f32)
+                        sphere::point(ra, dec).map(|v| v as f32)
                     });
                     let points: Vec<[f32; 3]> = points.collect();
                     columns.extend((0..3).map(|axis| points.iter().map(|p| p[axis]).collect()));

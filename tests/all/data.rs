@@ -4,15 +4,20 @@ use crate::support::{ROOT, fails, succeeds};
 use std::fs;
 use std::path::Path;
 
+/// A mapping for a table of names and positions, and of `more` columns.
+fn mapping_of(csv: &Path, more: &str) -> String {
+    format!(
+        "[source]\nfiles = [{csv:?}]\nlayout = \"row\"\n[column]\nobject_id = {{ from = \"name\" }}\n\
+         ra = {{ from = \"ra\" }}\ndec = {{ from = \"dec\" }}\n{more}"
+    )
+}
+
 /// A table of sources and a mapping for it.
 fn table(folder: &Path) -> (String, String) {
     let csv = folder.join("sources.csv");
     fs::write(&csv, "name,ra,dec,mag\na,359.99995,0,17.5\nb,120.5,-89.9999,18\nc,10,20,\n").expect("written");
     let mapping = folder.join("sources.toml");
-    let text = format!(
-        "[source]\nfiles = [{csv:?}]\nlayout = \"row\"\n[column]\nobject_id = {{ from = \"name\" }}\n\
-         ra = {{ from = \"ra\" }}\ndec = {{ from = \"dec\" }}\nmag = {{ from = \"mag\", type = \"f32\" }}\n"
-    );
+    let text = mapping_of(&csv, "mag = { from = \"mag\", type = \"f32\" }\n");
     fs::write(&mapping, text).expect("written");
     (mapping.display().to_string(), csv.display().to_string())
 }
@@ -103,10 +108,7 @@ fn a_split_is_that_of_training_and_notices_objects_that_are_twice() {
         .map(|i| format!("o{i},{},{}\n", 10.0 * f64::from(i / 2 % 8) + 0.0001 * f64::from(i % 2), f64::from(i / 16)))
         .collect();
     fs::write(&csv, format!("name,ra,dec\n{lines}")).expect("written");
-    let text = format!(
-        "[source]\nfiles = [{csv:?}]\nlayout = \"row\"\n[column]\nobject_id = {{ from = \"name\" }}\n\
-         ra = {{ from = \"ra\" }}\ndec = {{ from = \"dec\" }}\n"
-    );
+    let text = mapping_of(&csv, "");
     fs::write(&mapping, text).expect("written");
     let (out, csv) = (folder.path().join("out").display().to_string(), folder.path().join("splits.csv"));
     succeeds(&["data", "ingest", &mapping.display().to_string(), "--out", &out]);
@@ -142,10 +144,7 @@ fn a_full_disk_leaves_nothing_half_written_and_the_same_command_goes_on() {
         })
         .collect();
     fs::write(&csv, format!("name,ra,dec\n{lines}")).expect("written");
-    let text = format!(
-        "[source]\nfiles = [{csv:?}]\nlayout = \"row\"\n[column]\nobject_id = {{ from = \"name\" }}\n\
-         ra = {{ from = \"ra\" }}\ndec = {{ from = \"dec\" }}\n"
-    );
+    let text = mapping_of(&csv, "");
     fs::write(&mapping, text).expect("written");
     let (mapping, out) = (mapping.display().to_string(), folder.path().join("out"));
     let whole = folder.path().join("whole");

@@ -80,17 +80,11 @@ impl BadRows {
         // Each turn finds one more bad row, so this ends.
         loop {
             let good = self.good(context.modality, rows);
-            if good.len() == rows.len() {
-                match modality.prepare(rows, context) {
-                    Err(error) => self.remember(context.modality, rows, error)?,
-                    arrays => return arrays,
-                }
-            } else {
-                let rest = rows.take(&good)?;
-                match modality.prepare(&rest, context) {
-                    Err(error) => self.remember(context.modality, &rest, error)?,
-                    Ok(arrays) => return Ok(arrays.spread(&good, rows.len())),
-                }
+            let all = good.len() == rows.len();
+            let rest = if all { rows.clone() } else { rows.take(&good)? };
+            match modality.prepare(&rest, context) {
+                Err(error) => self.remember(context.modality, &rest, error)?,
+                Ok(arrays) => return Ok(if all { arrays } else { arrays.spread(&good, rows.len()) }),
             }
         }
     }

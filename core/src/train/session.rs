@@ -116,9 +116,8 @@ impl Session<'_> {
             line.insert("seconds".into(), seconds.into());
             self.log.write(self.step, &line)?;
             for bad in self.feed.model.new_bad_rows() {
-                if let Ok(Value::Object(bad_row)) = serde_json::to_value(&bad) {
-                    self.log.write(self.step, &Map::from_iter([("bad_row".to_owned(), Value::Object(bad_row))]))?;
-                }
+                let row = serde_json::to_value(&bad).unwrap_or_default();
+                self.log.write(self.step, &Map::from_iter([("bad_row".to_owned(), row)]))?;
                 observer.on(Event::BadRow(bad));
             }
             let loss = line.get("loss").and_then(Value::as_f64).unwrap_or(f64::NAN);

@@ -1,5 +1,6 @@
 //! What a user can set for an image, and what of it makes no sense.
 
+use panchroma_core::bands::check_wavelengths;
 use panchroma_core::{Result, Section};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -156,10 +157,10 @@ fn twenty() -> f64 {
 }
 
 impl ImageConfig {
-    /// The column of the flux, with its struct.
+    /// The column of a field, with its struct.
     #[must_use]
-    pub fn flux_path(&self) -> String {
-        if self.column.is_empty() { self.flux.clone() } else { format!("{}.{}", self.column, self.flux) }
+    pub fn path(&self, field: &str) -> String {
+        if self.column.is_empty() { field.into() } else { format!("{}.{field}", self.column) }
     }
 
     /// Reads and checks a table.
@@ -201,12 +202,7 @@ impl ImageConfig {
                 return Err(section.reject(key, format!("expected a number from 0 to 100, got {value}")));
             }
         }
-        for (band, angstrom) in &config.bands {
-            if !(angstrom.is_finite() && *angstrom > 0.0) {
-                let reason = format!("wavelength of band `{band}` must be above 0 Angstrom, got {angstrom}");
-                return Err(section.reject("bands", reason));
-            }
-        }
+        check_wavelengths(section, &config.bands)?;
         if !(config.clip.is_finite() && config.clip > 0.0) {
             return Err(section.reject("clip", format!("expected a positive number, got {}", config.clip)));
         }

@@ -86,7 +86,7 @@ impl Modality for Image {
         let mut scalers = Vec::with_capacity(sums.len());
         for ((count, sum, squares), name) in sums.into_iter().zip(&self.config.channels) {
             if count == 0.0 {
-                let column = format!("{}, plane {name}", self.config.flux_path());
+                let column = format!("{}, plane {name}", self.config.path(&self.config.flux));
                 return Err(DataError::AllMissing { column, modality: Some(self.name.clone()) }.into());
             }
             let mean = sum / count;

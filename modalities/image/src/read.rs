@@ -36,13 +36,9 @@ pub(crate) struct Found<'a> {
 /// Pixels are made at most so many times larger or smaller; beyond it the width must be a mistake.
 const MOST_ZOOM: f64 = 64.0;
 
-fn path(config: &ImageConfig, field: &str) -> String {
-    if config.column.is_empty() { field.into() } else { format!("{}.{field}", config.column) }
-}
-
 /// What the modality asks the catalogue for.
 pub(crate) fn columns(config: &ImageConfig) -> Vec<Column> {
-    let path = |field: &str| path(config, field);
+    let path = |field: &str| config.path(field);
     let mut columns = vec![
         Column::text(path(&config.channels_from)).list(),
         Column::number(path(&config.flux)).depth(3),
@@ -62,7 +58,7 @@ impl<'a> Read<'a> {
     /// # Errors
     /// If a column has another type.
     pub(crate) fn new(config: &'a ImageConfig, rows: &Rows) -> Result<Self> {
-        let path = |field: &str| path(config, field);
+        let path = |field: &str| config.path(field);
         let own_bands = config.band != config.channels_from;
         Ok(Self {
             config,
@@ -86,15 +82,15 @@ impl<'a> Read<'a> {
     }
 
     fn bad(&self, object: &str, field: &str, reason: String) -> Error {
-        DataError::BadValue { object: object.into(), column: path(self.config, field), reason }.into()
+        DataError::BadValue { object: object.into(), column: self.config.path(field), reason }.into()
     }
 
     /// The planes of row `i`, one place per channel.
     pub(crate) fn planes(&self, i: usize, object: &str) -> Result<Vec<Option<Found<'_>>>> {
-        let (read, config) = (self, self.config);
+        let config = self.config;
         let mut channels = vec![None; config.channels.len()];
-        let planes = lists(&read.flux, 0, i);
-        let names = read.names.row(i);
+        let planes = lists(&self.flux, 0, i);
+        let names = self.names.row(i);
         if names.len() != planes.len() {
             let reason = format!("expected a name for each of {} planes, got {}", planes.len(), names.len());
             return Err(self.bad(object, &config.channels_from, reason));
@@ -102,8 +98,8 @@ impl<'a> Read<'a> {
         let bands = self.one_each(self.bands.as_ref(), i, names, (&config.band, object))?;
         let psf_fwhm = self.one_each(Some(&self.psf_fwhm), i, names, (&config.psf_fwhm, object))?;
         let scale = self.one_each(Some(&self.scale), i, names, (&config.scale, object))?;
-        let mask_planes = self.companion(&read.mask, i, &planes, (&config.mask, object))?;
-        let ivar_planes = self.companion(&read.ivar, i, &planes, (&config.ivar, object))?;
+        let mask_planes = self.companion(&self.mask, i, &planes, (&config.mask, object))?;
+        let ivar_planes = self.companion(&self.ivar, i, &planes, (&config.ivar, object))?;
         for (place, (plane, name)) in planes.clone().zip(names).enumerate() {
             let Some(channel) = config.channels.iter().position(|c| c == name) else { continue };
             if channels[channel].is_some() {
@@ -111,7 +107,7 @@ impl<'a> Read<'a> {
                     format!("two planes are called `{name}`; does another field tell them apart (`channels_from`)?");
                 return Err(self.bad(object, &config.channels_from, reason));
             }
-            let (height, width, pixels) = self.rectangle(&read.flux, plane, name, (&config.flux, object))?;
+            let (height, width, pixels) = self.rectangle(&self.flux, plane, name, (&config.flux, object))?;
             if pixels.is_empty() {
                 continue;
             }
@@ -127,21 +123,21 @@ impl<'a> Read<'a> {
             };
             let mut mask: &[bool] = &[];
             if let Some(start) = mask_planes {
-                let (h, w, own) = self.rectangle(&read.mask, start + place, name, (&config.mask, object))?;
+                let (h, w, own) = self.rectangle(&self.mask, start + place, name, (&config.mask, object))?;
                 beside(&config.mask, (h, w))?;
-                mask = read.mask.values.get(own).unwrap_or_default();
+                mask = self.mask.values.get(own).unwrap_or_default();
             }
             let mut ivar: &[f32] = &[];
             if let Some(start) = ivar_planes {
-                let (h, w, own) = self.rectangle(&read.ivar, start + place, name, (&config.ivar, object))?;
+                let (h, w, own) = self.rectangle(&self.ivar, start + place, name, (&config.ivar, object))?;
                 beside(&config.ivar, (h, w))?;
-                ivar = read.ivar.values.get(own).unwrap_or_default();
+                ivar = self.ivar.values.get(own).unwrap_or_default();
                 if let Some(wrong) = ivar.iter().find(|v| **v < 0.0) {
                     let reason = format!("expected inverse variances of 0 and more in `{name}`, got {wrong}");
                     return Err(self.bad(object, &config.ivar, reason));
                 }
             }
-            let flux = read.flux.values.get(pixels).unwrap_or_default();
+            let flux = self.flux.values.get(pixels).unwrap_or_default();
             let positive = |list: Option<&[f32]>| {
                 list.and_then(|l| l.get(place)).map(|v| f64::from(*v)).filter(|v| v.is_finite() && *v > 0.0)
             };

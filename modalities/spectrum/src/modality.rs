@@ -107,7 +107,11 @@ impl Spectrum {
                     .continuum(&spectrum.flux, &spectrum.valid),
                 _ => self.smoother.continuum(&spectrum.flux, &spectrum.valid),
             };
-            let typical = Level::of(spectrum, Normalise::Median).scale;
+            // What was divided by is a typical flux, unless a middle was taken away first.
+            let typical = match self.config.normalise {
+                Normalise::Standard | Normalise::Robust => Level::of(spectrum, Normalise::Median).scale,
+                _ => level.scale,
+            };
             smooth.into_iter().map(|c| c.max(0.05 * typical)).collect()
         } else {
             Vec::new()

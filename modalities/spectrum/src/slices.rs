@@ -121,7 +121,7 @@ impl Slices {
             let reason = format!("modality `{}` says nothing of `lsf_sigma`", context.modality);
             return Err(section.reject("metadata", reason));
         }
-        if config.metadata.len() > 1 && config.metadata.iter().skip(1).any(|m| *m == config.metadata[0]) {
+        if (1..config.metadata.len()).any(|i| config.metadata[..i].contains(&config.metadata[i])) {
             return Err(section.reject("metadata", "expected each name once"));
         }
         let lead = usize::from(has("scale", &["S"]) && arrays.size("S") == Some(2));

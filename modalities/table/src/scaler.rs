@@ -2,6 +2,7 @@
 
 use crate::config::Reading;
 use crate::quantile::{Distribution, Sample};
+use panchroma_core::sphere;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -81,8 +82,7 @@ impl Scaler {
                 Some(Features::Pair([radians.sin(), radians.cos()]))
             }
             (Raw::Places(ra, dec), Reading::Sky, _) => {
-                let (ra, dec) = (number(ra, i)?.to_radians(), number(dec, i)?.to_radians());
-                Some(Features::Point([dec.cos() * ra.cos(), dec.cos() * ra.sin(), dec.sin()]))
+                Some(Features::Point(sphere::point(number(ra, i)?, number(dec, i)?)))
             }
             (Raw::Numbers(numbers), Reading::Quantile, Self::Quantile(distribution)) => {
                 Some(Features::Number(distribution.normal(number(numbers, i)?)))

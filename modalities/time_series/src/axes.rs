@@ -22,13 +22,13 @@ pub struct AxesConfig {
     pub wavelength_frequencies: usize,
 }
 
-fn shortest_days() -> f64 {
+pub(crate) fn shortest_days() -> f64 {
     1.0
 }
-fn longest_days() -> f64 {
+pub(crate) fn longest_days() -> f64 {
     1000.0
 }
-fn frequencies() -> usize {
+pub(crate) fn frequencies() -> usize {
     16
 }
 fn wavelength_frequencies() -> usize {

@@ -1,5 +1,6 @@
 //! What a user may write in `[modality.NAME]` with `kind = "time_series"`.
 
+use panchroma_core::bands::check_wavelengths;
 use panchroma_core::{Result, Section};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -194,12 +195,7 @@ impl TimeSeriesConfig {
             let reason = format!("`window_days` must rise from its first to its second number, got [{from}, {to}]");
             return Err(section.reject("window_days", reason));
         }
-        for (band, angstrom) in &config.bands {
-            if !(angstrom.is_finite() && *angstrom > 0.0) {
-                let reason = format!("wavelength of band `{band}` must be above 0 Angstrom, got {angstrom}");
-                return Err(section.reject("bands", reason));
-            }
-        }
+        check_wavelengths(section, &config.bands)?;
         Ok(config)
     }
 }

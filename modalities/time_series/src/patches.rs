@@ -3,7 +3,7 @@
 //! As the patches of PatchTST (Nie et al. 2023, arXiv:2211.14730, section 3.1), but the series may be irregular: a token also says when,
 //! from its own middle, and at which wavelength each of its observations was made.
 
-use crate::axes::{Axes, AxesConfig};
+use crate::axes::{self, Axes, AxesConfig};
 use candle_core::{Device, Tensor};
 use panchroma_core::{
     Arrays, Coordinate, Descriptor, Forward, Result, Section, TokenKind, TokenSpec, TokenValues, Tokenizer,
@@ -23,13 +23,13 @@ pub struct TimePatchesConfig {
     #[serde(default = "ten")]
     pub patch_days: f64,
     /// As of `observations`: 1.
-    #[serde(default = "one")]
+    #[serde(default = "axes::shortest_days")]
     pub shortest_days: f64,
     /// As of `observations`: 1000.
-    #[serde(default = "thousand")]
+    #[serde(default = "axes::longest_days")]
     pub longest_days: f64,
     /// As of `observations`: 16.
-    #[serde(default = "sixteen")]
+    #[serde(default = "axes::frequencies")]
     pub frequencies: usize,
 }
 
@@ -38,15 +38,6 @@ fn eight() -> usize {
 }
 fn ten() -> f64 {
     10.0
-}
-fn one() -> f64 {
-    1.0
-}
-fn thousand() -> f64 {
-    1000.0
-}
-fn sixteen() -> usize {
-    16
 }
 
 /// The tokenizer `time_patches`.

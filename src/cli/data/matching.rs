@@ -59,7 +59,8 @@ enum Kept {
     Outer,
 }
 
-fn radius(text: &str) -> std::result::Result<f64, String> {
+/// An angle in arcseconds.
+pub(super) fn radius(text: &str) -> std::result::Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value > 0.0 && value <= 3600.0 * 180.0 => Ok(value),
         _ => Err("expected arcseconds above 0, up to 648000".into()),

@@ -3,8 +3,9 @@
 use super::CatalogueArgs;
 use crate::cli::{JsonArgs, print, print_json};
 use clap::{Args, ValueEnum};
+use panchroma_builder::files::csv::quoted;
 use panchroma_builder::sky::{Positions, nearest};
-use panchroma_core::data::{Catalogue, DataConfig, DataError, Split};
+use panchroma_core::data::{Catalogue, DataConfig, Split};
 use panchroma_core::train::checkpoint::write_atomically;
 use panchroma_core::{Column, Result, Section};
 use serde::Serialize;
@@ -40,7 +41,7 @@ pub(crate) struct SplitArgs {
     #[arg(long, default_value = "object_id")]
     id: String,
     /// Angle in arcseconds within which objects of two splits count as close
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, value_parser = super::matching::radius)]
     radius: f64,
     /// CSV file with the name and the split of each object
     #[arg(long, short)]
@@ -101,11 +102,6 @@ pub(super) fn run(args: &SplitArgs) -> Result<()> {
     print(&format!("{text}\n[data]\n{}", found.data))
 }
 
-/// As CSV wants it (RFC 4180).
-fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
-}
-
 /// The table `[data]` that says the same.
 fn toml(args: &SplitArgs) -> String {
     let shares: Vec<String> = args.shares.iter().map(|s| format!("{s:?}")).collect();
@@ -146,10 +142,6 @@ fn close(catalogue: &Catalogue, rows: &[Vec<u32>; 3], radius: f64) -> Result<Opt
     }
     if places.iter().all(|(positions, _)| positions.is_empty()) {
         return Ok(None);
-    }
-    if !(radius.is_finite() && radius > 0.0) {
-        let reason = format!("expected a positive angle in arcseconds, got {radius}");
-        return Err(DataError::BadValue { object: "--radius".into(), column: "radius".into(), reason }.into());
     }
     for left in 0..3 {
         for right in (0..3).filter(|right| *right != left) {

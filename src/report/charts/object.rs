@@ -95,12 +95,10 @@ fn robust(values: &[f64]) -> Vec<f64> {
 
 /// asinh of the flux over the noise, from the background to the brightest.
 fn stretch(plane: &Pixels) -> Plane {
-    let mut sorted: Vec<f32> = plane.values.iter().copied().filter(|v| v.is_finite()).collect();
-    sorted.sort_by(f32::total_cmp);
-    let at = |share: f64| sorted.get((share * sorted.len() as f64) as usize).or(sorted.last()).copied().unwrap_or(0.0);
-    let (middle, noise) = sky(&plane.values);
+    let [low, below, middle, above, high] = shares(&plane.values, [0.02, 0.16, 0.5, 0.84, 0.998]);
+    let noise = half(below, above);
     let scaled = |v: f32| ((v - middle) / (2.0 * noise)).asinh();
-    let (low, high) = (scaled(at(0.02)), scaled(at(0.998)));
+    let (low, high) = (scaled(low), scaled(high));
     let grey = |v: f32| (255.0 * ((scaled(v) - low) / (high - low).max(f32::MIN_POSITIVE)).clamp(0.0, 1.0)) as u8;
     let pixels = plane.values.iter().map(|v| v.is_finite().then(|| grey(*v)).map(|g| RGBColor(g, g, g)));
     Plane { label: plane.label.clone(), width: plane.width, pixels: pixels.collect() }
@@ -118,7 +116,8 @@ fn in_colour(planes: &[Pixels]) -> Option<Plane> {
     }
     // Surveys differ in the unit of the flux: the noise of each band is its unit here, so that sky is grey.
     let scaled = [red, green, blue].map(|plane| {
-        let (middle, noise) = sky(&plane.values);
+        let [below, middle, above] = shares(&plane.values, [0.16, 0.5, 0.84]);
+        let noise = half(below, above);
         plane.values.iter().map(|v| (v - middle) / noise).collect::<Vec<f32>>()
     });
     let colours = lupton([&scaled[0], &scaled[1], &scaled[2]], 10.0, 8.0);
@@ -126,12 +125,16 @@ fn in_colour(planes: &[Pixels]) -> Option<Plane> {
     Some(Plane { label: format!("{}, {}, {}", red.label, green.label, blue.label), width: red.width, pixels })
 }
 
-/// Median, and half of the range of the middle 68 %.
-fn sky(values: &[f32]) -> (f32, f32) {
+/// The values of which such a share is smaller.
+fn shares<const N: usize>(values: &[f32], shares: [f64; N]) -> [f32; N] {
     let mut sorted: Vec<f32> = values.iter().copied().filter(|v| v.is_finite()).collect();
     sorted.sort_by(f32::total_cmp);
-    let at = |share: f64| sorted.get((share * sorted.len() as f64) as usize).or(sorted.last()).copied().unwrap_or(0.0);
-    (at(0.5), (0.5 * (at(0.84) - at(0.16))).max(f32::MIN_POSITIVE))
+    shares.map(|s| sorted.get((s * sorted.len() as f64) as usize).or(sorted.last()).copied().unwrap_or(0.0))
+}
+
+/// Noise, as half of the range of the middle 68 %.
+fn half(below: f32, above: f32) -> f32 {
+    (0.5 * (above - below)).max(f32::MIN_POSITIVE)
 }
 
 impl Drawing {

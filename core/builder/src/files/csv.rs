@@ -8,6 +8,7 @@ use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray}
 use arrow_schema::DataType;
 use panchroma_core::{Error, Result};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -20,6 +21,15 @@ const MOST: u64 = 2 << 30;
 
 /// What stands for no value.
 const MISSING: [&str; 10] = ["", "nan", "NaN", "NAN", "null", "NULL", "None", "N/A", "NA", "--"];
+
+/// A field as CSV wants it (RFC 4180).
+#[must_use]
+pub fn quoted(text: &str) -> Cow<'_, str> {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => Cow::Owned(format!("\"{}\"", text.replace('"', "\"\""))),
+        false => Cow::Borrowed(text),
+    }
+}
 
 pub(super) struct Text {
     path: PathBuf,

@@ -3,7 +3,7 @@
 //!
 //! One file per format; a new format is a new file here and one line in [`open`].
 
-mod csv;
+pub mod csv;
 mod fits;
 mod hdf5;
 pub(crate) mod nest;

@@ -4,6 +4,7 @@ use super::choose::{Chosen, Rule, choose};
 use super::input::Input;
 use super::positions::mean_position;
 use super::zones::pairs;
+use crate::files::csv::quoted;
 use crate::hats::{Layout, PIXEL, Piece, Pieces, assemble, partial, rows_per_tile};
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use arrow_schema::{Field, Schema};
@@ -199,10 +200,6 @@ fn joined(
     };
     assemble(out, &pieces, &layout, progress)?;
     Ok(report)
-}
-
-fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
 }
 
 fn report(first: &Input, other: &Input, chosen: &Chosen) -> PairReport {

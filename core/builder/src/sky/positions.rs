@@ -2,6 +2,7 @@
 
 use panchroma_core::Result;
 use panchroma_core::data::DataError;
+use panchroma_core::sphere;
 
 /// Positions of objects, in degrees: `ra` in 0 to 360, `dec` in -90 to 90, all finite.
 #[derive(Clone, Debug, Default)]
@@ -54,8 +55,7 @@ impl Positions {
 
 /// The point of the unit sphere.
 pub(super) fn unit((ra, dec): (f64, f64)) -> [f64; 3] {
-    let ((sin_ra, cos_ra), (sin_dec, cos_dec)) = (ra.to_radians().sin_cos(), dec.to_radians().sin_cos());
-    [cos_dec * cos_ra, cos_dec * sin_ra, sin_dec]
+    sphere::point(ra, dec)
 }
 
 /// Angle between two positions, in degrees: of the chord, which is exact for small angles and wrong by less than 1e-6
