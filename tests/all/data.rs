@@ -164,3 +164,18 @@ fn a_full_disk_leaves_nothing_half_written_and_the_same_command_goes_on() {
     let bytes = |root: &Path| fs::read(root.join("dataset/Norder=0/Dir=0/Npix=4.parquet")).expect("a tile");
     assert_eq!(bytes(&out), bytes(&whole));
 }
+
+#[test]
+fn tables_of_one_name_in_two_folders_are_matched_with_each_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let table = |place: &str, ra: f64| {
+        let path = folder.path().join(place).join("sources.csv");
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(&path, format!("object_id,ra,dec\n{place},{ra},1\nfar {place},{},1\n", 10.0 * ra)).expect("written");
+        path.display().to_string()
+    };
+    let (left, right) = (table("left", 5.0), table("right", 5.0001));
+    let out = folder.path().join("out").display().to_string();
+    let said = succeeds(&["data", "match", &left, &right, "--radius", "1", "--out", &out]);
+    assert!(said.contains("1 of 1 pairs within 1 arcsec, 0.360 arcsec apart"), "{said}");
+}

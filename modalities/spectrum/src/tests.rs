@@ -396,3 +396,15 @@ fn spectra_without_one_good_value_are_missing_and_negative_variances_refused() {
         "object `a`, column `spectrum.ivar`: expected inverse variances of 0 and more, got -1 at sample 7"
     );
 }
+
+#[test]
+fn robust_normalising_takes_the_median_and_the_scaled_median_deviation() {
+    let mut wild = spectrum(4000.0, 10.0, 11, 1.0, false);
+    wild["flux"] = json!([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 1e6]);
+    let config = "kind = \"spectrum\"\nwavelength_min = 4000\nwavelength_max = 5000\nsamples = 11\ngrid = \"own\"\n\
+                  channels = [\"normalised\"]\nnormalise = \"robust\"\n";
+    let arrays = one(wild, config).expect("fits");
+    // Median 6; deviations 5 4 3 2 1 0 1 2 3 4 and a large one: median 3.
+    let own = flux(&arrays, 0, 0);
+    assert!((own[0] + 5.0 / (1.4826 * 3.0)).abs() < 1e-5 && own[5] == 0.0 && own[10] == 10.0, "{own:?}");
+}

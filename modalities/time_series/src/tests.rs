@@ -424,3 +424,17 @@ fn regular_series_need_no_times() {
         assert!(TimeSeriesConfig::read(&section).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn the_error_of_what_was_not_seen_comes_from_its_limit() {
+    let text = |sigma: &str| format!("kind = \"time_series\"\nlimit = \"limit\"\nlimit_sigma = {sigma}");
+    let modality = fitted(&text("3.0"), &some().rows());
+    // The same scaler, or the change would hide in it.
+    let mut other = build_modality(&text("30.0"));
+    other.restore(&modality.fitted()).unwrap();
+    let error =
+        |modality: &dyn Modality| valid_row(&prepare(modality, &some(), Mode::Evaluate, 0), "values", 0)[3 * 8 + 3];
+    let deviation = modality.fitted()["deviation"][3].as_f64().unwrap();
+    // A tenth of the error is 1 less in its logarithm.
+    assert!((f64::from(error(&*modality) - error(&*other)) * deviation - 1.0).abs() < 1e-5);
+}
