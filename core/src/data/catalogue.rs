@@ -12,6 +12,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{ArrowError, DataType};
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -83,7 +84,7 @@ impl Catalogue {
         let mut rows = 0u64;
         for (number, path) in std::iter::once(&config.path).chain(&config.also).enumerate() {
             let listing = list(path)?;
-            let own = listing.files.iter().map(|path| ParquetFile::open(path)).collect::<Result<Vec<_>>>()?;
+            let own = listing.files.par_iter().map(|path| ParquetFile::open(path)).collect::<Result<Vec<_>>>()?;
             let found: u64 = own.iter().flat_map(ParquetFile::groups).map(|rows| rows as u64).sum();
             if let Some(expected) = listing.expected_rows.filter(|expected| *expected != found) {
                 return Err(DataError::RowCount { path: path.clone(), expected, found }.into());

@@ -1,5 +1,6 @@
 //! What can be wrong with the data, each case with what the reader of the message needs.
 
+use super::storage::scheme;
 use crate::config::nearest::did_you_mean;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,21 @@ pub enum DataError {
         path: PathBuf,
         /// Neighbours with similar names.
         nearest: Vec<String>,
+    },
+    /// An address can't be used.
+    #[error("`{}` can't be reached", path.display())]
+    Remote {
+        /// As the user wrote it, or a file below it.
+        path: PathBuf,
+        /// What the server, the network or the build said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An address where something is to be written.
+    #[error("`{}` is an address: only folders on a disk can be written", path.display())]
+    NotWritable {
+        /// As the user wrote it.
+        path: PathBuf,
     },
     /// The folder holds no Parquet file.
     #[error("no Parquet file below `{}`", path.display())]
@@ -225,6 +241,7 @@ impl DataError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Missing { path, .. } if scheme(path).is_some() => Some("check the address".into()),
             Self::Missing { nearest, .. } => suggestion(nearest)
                 .or_else(|| Some("check `path` in [data]; it is relative to the folder where the command runs".into())),
             Self::NoParquet { .. } => {
@@ -232,6 +249,17 @@ impl DataError {
             }
             Self::RowCount { .. } => {
                 Some("a file is missing, doubled or of another version: copy the catalogue again".into())
+            }
+            Self::Remote { path, .. } => match scheme(path) {
+                Some("s3") => Some(
+                    "a private bucket needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, another server AWS_ENDPOINT"
+                        .into(),
+                ),
+                Some("hf") => Some("a private data set needs `HF_TOKEN` or `hf auth login`".into()),
+                _ => None,
+            },
+            Self::Unreadable { path, .. } if scheme(path).is_some() => {
+                Some("run the same command again; if it stays so, the file is cut short".into())
             }
             Self::Unreadable { .. } => {
                 Some("the file may be cut short: copy it again, or take it out of the folder".into())
@@ -256,6 +284,7 @@ impl DataError {
                     .into(),
             ),
             Self::NoMatch { .. } => Some("are positions in degrees, and of one epoch? raise `--radius`".into()),
+            Self::NotWritable { .. } => Some("write to a folder, and copy it".into()),
             Self::Exists { .. } => Some("remove it, or give another name".into()),
             Self::Source { hint, .. } => hint.clone(),
             Self::NoRows { .. } => Some("the files have columns but no rows: check what wrote them".into()),

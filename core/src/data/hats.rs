@@ -6,13 +6,11 @@
 //! properties.
 
 use super::error::DataError;
+use super::storage::{is_parquet, parquet_files, scheme, text};
+use crate::Result;
 use crate::config::nearest::nearest_paths;
-use crate::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// Folders in folders: deeper is a loop of links.
-const MAX_DEPTH: usize = 16;
 
 /// The files of a catalogue.
 #[derive(Debug)]
@@ -30,81 +28,53 @@ pub struct Listing {
 /// # Errors
 /// [`DataError::Missing`] or [`DataError::NoParquet`], or if a folder can't be read.
 pub fn list(path: &Path) -> Result<Listing> {
-    let Ok(metadata) = fs::metadata(path) else {
-        return Err(DataError::Missing { path: path.to_path_buf(), nearest: nearest_paths(path) }.into());
+    let one_file = match scheme(path) {
+        Some(_) => path.to_str().is_some_and(is_parquet),
+        None => match fs::metadata(path) {
+            Ok(metadata) => metadata.is_file(),
+            Err(_) => return Err(DataError::Missing { path: path.into(), nearest: nearest_paths(path) }.into()),
+        },
     };
-    if metadata.is_file() {
+    if one_file {
         let root = path.parent().unwrap_or(Path::new("")).to_path_buf();
         return Ok(Listing { root, files: vec![path.to_path_buf()], expected_rows: None });
     }
     let root = primary(path);
-    let dataset = root.join("dataset");
-    let mut files = Vec::new();
-    let tiles = [dataset.as_path(), root.as_path()].into_iter().find_map(|base| {
-        let orders = folders(base, "Norder=");
-        (!orders.is_empty()).then_some(orders)
-    });
-    match tiles {
-        // The folder above may hold a thumbnail of the catalogue, which has some objects twice.
-        Some(orders) => orders.iter().try_for_each(|order| collect(order, 0, &mut files))?,
-        None => collect(&root, 0, &mut files)?,
+    let mut names = parquet_files(&root)?;
+    // The folder above the tiles may hold a thumbnail of the catalogue, which has some objects twice.
+    if let Some(tiles) =
+        ["dataset/Norder=", "Norder="].iter().find(|tiles| names.iter().any(|name| name.starts_with(**tiles)))
+    {
+        names.retain(|name| name.starts_with(tiles));
     }
-    if files.is_empty() {
+    if names.is_empty() {
         return Err(DataError::NoParquet { path: path.to_path_buf() }.into());
     }
+    let mut files: Vec<PathBuf> = names.iter().map(|name| root.join(name)).collect();
     files.sort();
-    let expected_rows = ["hats.properties", "properties"]
-        .iter()
-        .find_map(|name| property(&root.join(name), "hats_nrows"))
-        .and_then(|rows| rows.parse().ok());
+    let expected_rows = property(&root, "hats_nrows").and_then(|rows| rows.parse().ok());
     Ok(Listing { root, files, expected_rows })
 }
 
 /// The main catalogue of a HATS collection, which may have margins and indices beside it; or `path`.
 fn primary(path: &Path) -> PathBuf {
-    match property(&path.join("collection.properties"), "hats_primary_table_url") {
-        Some(table) if path.join(&table).is_dir() => path.join(table),
+    match value(&path.join("collection.properties"), "hats_primary_table_url") {
+        Some(table) if scheme(path).is_some() || path.join(&table).is_dir() => path.join(table),
         _ => path.to_path_buf(),
     }
 }
 
+/// What a catalogue says about itself, if it does.
+pub(super) fn property(root: &Path, key: &str) -> Option<String> {
+    ["hats.properties", "properties"].iter().find_map(|name| value(&root.join(name), key))
+}
+
 /// The value of `key` in a Java-style properties file, if the file can be read and has it.
-fn property(file: &Path, key: &str) -> Option<String> {
-    let text = fs::read_to_string(file).ok()?;
+fn value(file: &Path, key: &str) -> Option<String> {
+    let text = text(file)?;
     text.lines()
         .filter(|line| !line.trim_start().starts_with('#'))
         .filter_map(|line| line.split_once('='))
         .find(|(name, _)| name.trim() == key)
         .map(|(_, value)| value.trim().to_owned())
-}
-
-fn folders(base: &Path, prefix: &str) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(base) else { return Vec::new() };
-    entries
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir())
-        .collect()
-}
-
-/// Every `*.parquet` below `folder`, but what is hidden or metadata (`.x`, `_metadata`).
-fn collect(folder: &Path, depth: usize, into: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
-        let entry = entry.map_err(Error::io("read", folder))?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with(['.', '_']) {
-            continue;
-        }
-        let path = entry.path();
-        if path.is_dir() {
-            if depth < MAX_DEPTH {
-                collect(&path, depth + 1, into)?;
-            }
-        } else if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet")) {
-            into.push(path);
-        }
-    }
-    Ok(())
 }

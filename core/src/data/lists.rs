@@ -10,13 +10,12 @@ use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use ::parquet::data_type::DataType as Physical;
 use ::parquet::errors::{ParquetError, Result};
 use ::parquet::file::properties::ReaderProperties;
-use ::parquet::file::reader::RowGroupReader;
+use ::parquet::file::reader::{ChunkReader, RowGroupReader};
 use ::parquet::file::serialized_reader::SerializedRowGroupReader;
 use ::parquet::schema::types::SchemaDescriptor;
 use arrow_array::types::{Float32Type, Float64Type};
 use arrow_array::{ArrayRef, ArrowPrimitiveType, PrimitiveArray};
 use arrow_buffer::NullBuffer;
-use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -25,7 +24,7 @@ const ROWS: usize = 16;
 
 /// Reads `rows` of a row group of the leaf column `leaf`; none if it is of another type than floats in lists.
 pub(super) fn read(
-    file: File,
+    file: impl ChunkReader + 'static,
     metadata: &ArrowReaderMetadata,
     leaf: usize,
     (group, rows): (usize, Range<usize>),

@@ -6,7 +6,7 @@
 //! that is the work of a modality.
 //!
 //! The files of this module in the order in which data flows: [`DataConfig`] says where the data is;
-//! `hats` finds the files; `parquet` checks and decodes them; [`Catalogue`] knows every object and
+//! `storage` reads them here or far away; `hats` finds the files; `parquet` checks and decodes them; [`Catalogue`] knows every object and
 //! its split; `order` says who comes when; [`Loader`] runs ahead of training.
 
 mod cache;
@@ -22,6 +22,7 @@ mod parquet;
 mod ragged;
 mod rows;
 mod split;
+mod storage;
 
 #[cfg(test)]
 mod tests;
@@ -34,3 +35,4 @@ pub use loader::{Loader, LoaderPlan, Position};
 pub use ragged::Ragged;
 pub use rows::Rows;
 pub use split::{BadRowsPolicy, DataConfig, Fractions, Split, SplitBy};
+pub use storage::{Reader, scheme, writable};

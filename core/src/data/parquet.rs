@@ -8,15 +8,16 @@ use super::column::{Column, Found, describe, find, paths};
 use super::error::DataError;
 use super::extract::{extract, nested};
 use super::lists;
+use super::storage::Reader;
+use crate::Result;
 use crate::config::nearest;
-use crate::{Error, Result};
 use ::parquet::arrow::ProjectionMask;
 use ::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use ::parquet::basic::Type as Physical;
 use ::parquet::errors::ParquetError;
+use ::parquet::file::reader::Length;
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -62,8 +63,8 @@ pub(super) struct Run {
 impl ParquetFile {
     /// Reads the footer.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io("read", path))?;
-        let bytes = file.metadata().map_err(Error::io("read", path))?.len();
+        let file = Reader::open(path)?;
+        let bytes = file.len();
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|e| unreadable(path, e))?;
         Ok(Self { path: path.to_path_buf(), bytes, metadata })
     }
@@ -163,7 +164,7 @@ impl ParquetFile {
         }
         let Some(leaf) = found.leaves().next() else { return Ok(None) };
         let rows = (run.group, run.start..run.start + run.rows);
-        let file = File::open(&self.path).map_err(Error::io("read", &self.path))?;
+        let file = Reader::open(&self.path)?;
         let Some(lists) = lists::read(file, &self.metadata, leaf, rows).map_err(|e| unreadable(&self.path, e))? else {
             return Ok(None);
         };
@@ -179,7 +180,7 @@ impl ParquetFile {
             let arrays = columns.iter().map(|c| new_null_array(&c.data_type(), run.rows)).collect();
             return Ok(assemble(&to, arrays, run.rows).map_err(|e| unreadable(&self.path, e.into()))?);
         }
-        let file = File::open(&self.path).map_err(Error::io("read", &self.path))?;
+        let file = Reader::open(&self.path)?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
         let mask = ProjectionMask::leaves(builder.parquet_schema(), leaves);
         let batches = builder

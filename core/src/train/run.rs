@@ -3,6 +3,7 @@
 use super::CheckpointError;
 use super::checkpoint::{self, State, write_atomically};
 use crate::config::Document;
+use crate::data::writable;
 use crate::{Error, Experiment, Model, Registry, Result};
 use candle_core::Device;
 use std::collections::BTreeMap;
@@ -62,6 +63,7 @@ impl RunFolder {
 
     /// Checks that training may write here, without writing.
     pub(super) fn check(&self, experiment: &Experiment, existing: Existing) -> Result<()> {
+        writable(&self.path)?;
         let exists = self.config().exists() || self.checkpoints().exists();
         match existing {
             Existing::Refuse if exists => Err(CheckpointError::RunExists { path: self.path.clone() }.into()),

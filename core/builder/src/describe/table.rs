@@ -1,12 +1,11 @@
 //! The files of a catalogue, read in record batches.
 
 use arrow_array::RecordBatch;
-use panchroma_core::data::{DataError, list};
+use panchroma_core::data::{DataError, Reader, list};
 use panchroma_core::{Error, Result};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Rows that are decoded at once: images of one object can take a megabyte.
@@ -62,9 +61,8 @@ impl Table {
 }
 
 /// The footer of a file.
-pub(crate) fn builder(file: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let opened = File::open(file).map_err(Error::io("read", file))?;
-    ParquetRecordBatchReaderBuilder::try_new(opened).map_err(unreadable(file))
+pub(crate) fn builder(file: &Path) -> Result<ParquetRecordBatchReaderBuilder<Reader>> {
+    ParquetRecordBatchReaderBuilder::try_new(Reader::open(file)?).map_err(unreadable(file))
 }
 
 fn unreadable(file: &Path) -> impl Fn(ParquetError) -> Error {

@@ -17,7 +17,7 @@ pub use tiles::Tile;
 use crate::describe::{Table, stats};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use panchroma_core::data::DataError;
+use panchroma_core::data::{DataError, writable};
 use panchroma_core::{Error, Result};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -107,6 +107,7 @@ pub fn assemble(
     layout: &Layout,
     progress: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<()> {
+    writable(out)?;
     if fs::exists(out).map_err(Error::io("read", out))? {
         return Err(DataError::Exists { path: out.into() }.into());
     }

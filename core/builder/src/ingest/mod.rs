@@ -21,7 +21,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use journal::{Done, Journal};
 use objects::objects;
-use panchroma_core::data::DataError;
+use panchroma_core::data::{DataError, writable};
 use panchroma_core::{Error, Result};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -69,6 +69,7 @@ pub fn ingest(
     stop: &AtomicBool,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Report> {
+    writable(out)?;
     if fs::exists(out).map_err(Error::io("read", out))? {
         return Err(DataError::Exists { path: out.into() }.into());
     }

@@ -8,7 +8,7 @@ use crate::files::csv::quoted;
 use crate::hats::{Layout, PIXEL, Piece, Pieces, assemble, partial, rows_per_tile};
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use arrow_schema::{Field, Schema};
-use panchroma_core::data::DataError;
+use panchroma_core::data::{DataError, writable};
 use panchroma_core::{Error, Result};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -97,6 +97,7 @@ pub fn match_catalogues(
     out: &Path,
     progress: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<MatchReport> {
+    writable(out)?;
     if fs::exists(out).map_err(Error::io("read", out))? {
         return Err(DataError::Exists { path: out.into() }.into());
     }

@@ -10,7 +10,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::cast;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use panchroma_core::config::nearest;
-use panchroma_core::data::DataError;
+use panchroma_core::data::{DataError, scheme};
 use panchroma_core::{Error, Result};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
@@ -44,7 +44,9 @@ impl Input {
     pub fn open(path: &Path, id: &str, scratch: &Path) -> Result<Self> {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let name: String = stem.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
-        let parquet = path.is_dir() || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet"));
+        let parquet = scheme(path).is_some()
+            || path.is_dir()
+            || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet"));
         let table = match parquet || !path.exists() {
             true => Table::open(path)?,
             false => Table::open(&converted(path, scratch)?)?,
