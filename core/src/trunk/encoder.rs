@@ -1,6 +1,7 @@
 //! A stack of transformer blocks with a pool: what both trunks are made of.
 
 use super::block::{Block, Norm};
+use super::buckets::Buckets;
 use super::pool::{Pool, PoolKind};
 use crate::{Forward, Parameters, Result, Section};
 use candle_core::Tensor;
@@ -122,10 +123,17 @@ impl Encoder {
     /// # Errors
     /// If shapes disagree.
     pub fn forward(&self, x: &Tensor, valid: &Tensor, context: &Forward) -> Result<(Tensor, Tensor)> {
-        let (mut x, valid) = self.pool.before(x, valid)?;
-        for block in &self.blocks {
-            x = block.forward(&x, &valid, context)?;
-        }
+        let (x, valid) = self.pool.before(x, valid)?;
+        let encode = |mut x: Tensor, valid: &Tensor, before: usize| {
+            for block in &self.blocks {
+                x = block.forward(&x, valid, before, context)?;
+            }
+            Ok(x)
+        };
+        let x = match Buckets::new(&valid)? {
+            Some(buckets) => buckets.apply(&x, encode)?,
+            None => encode(x, &valid, 0)?,
+        };
         self.pool.after(&self.norm.forward(&x)?, &valid)
     }
 

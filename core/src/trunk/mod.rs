@@ -4,6 +4,7 @@
 
 mod attention;
 mod block;
+mod buckets;
 mod encoder;
 mod fused;
 mod pool;

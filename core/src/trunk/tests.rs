@@ -216,3 +216,54 @@ fn stochastic_depth_draws_by_seed_and_step() -> Result<()> {
     assert_eq!(forward(Evaluate, 1, 0)?, forward(Evaluate, 2, 5)?);
     Ok(())
 }
+
+#[test]
+fn objects_in_a_batch_of_unequal_lengths_are_encoded_as_each_alone() -> Result<()> {
+    const TOKENS: usize = 40;
+    for pool in POOLS {
+        let (trunk, parameters) = trunk("towers", pool)?;
+        let flags: Vec<Vec<u8>> =
+            (0..144).map(|i| (0..TOKENS).map(|t| u8::from(t < 40 / (1 + i % 5))).collect()).collect();
+        let flags: Vec<&[u8]> = flags.iter().map(Vec::as_slice).collect();
+        let rows: Vec<u32> = (0..144).collect();
+        let all = segment("a", &rows, &flags, 3.0)?;
+        assert!(super::buckets::Buckets::new(&all.valid)?.is_some(), "such a batch is cut");
+        let forward = |segment: Segment| -> Result<(Tensor, Tensor)> {
+            let tokens = TokenSet { batch: segment.rows.len(), segments: vec![segment] };
+            let features = trunk.forward(&tokens, View::Isolated, &Forward::evaluate())?;
+            Ok((features.modality["a"].vectors.clone(), features.tokens.segments[0].embedded.clone()))
+        };
+        let gradients = |vectors: &Tensor| -> Result<Vec<f32>> {
+            let store = vectors.sin()?.sum_all()?.backward()?;
+            let mut each = Vec::new();
+            for (_, Parameter { var, .. }) in parameters.all() {
+                if let Some(gradient) = store.get(var.as_tensor()) {
+                    each.extend(gradient.flatten_all()?.to_vec1::<f32>()?);
+                }
+            }
+            Ok(each)
+        };
+        let (vectors, encoded) = forward(all.clone())?;
+        let mut sum: Vec<f32> = Vec::new();
+        for row in 0..144 {
+            let one = |x: &Tensor| x.narrow(0, row, 1);
+            let own = segment("a", &[0], &[flags[row]], 0.0)?;
+            let own = Segment { embedded: one(&all.embedded)?, ..own };
+            let (vector, tokens) = forward(own)?;
+            let off = |a: &Tensor, b: &Tensor| -> Result<f32> { Ok((a - b)?.abs()?.max_all()?.to_scalar::<f32>()?) };
+            assert!(off(&vector, &one(&vectors)?)? < 1e-5, "{pool}, object {row}");
+            let valid = flags[row].iter().filter(|f| **f != 0).count();
+            let (a, b) = (tokens.narrow(1, 0, valid)?, one(&encoded)?.narrow(1, 0, valid)?);
+            assert!(off(&a, &b)? < 1e-5, "{pool}, tokens of object {row}");
+            let own = gradients(&vector)?;
+            sum.resize(own.len(), 0.0);
+            sum.iter_mut().zip(&own).for_each(|(sum, own)| *sum += own);
+        }
+        let together = gradients(&vectors)?;
+        assert_eq!(together.len(), sum.len());
+        for (a, b) in together.iter().zip(&sum) {
+            assert!((a - b).abs() <= 1e-4 * (1.0 + b.abs()), "{pool}: {a} together, {b} alone");
+        }
+    }
+    Ok(())
+}
