@@ -1,9 +1,10 @@
 //! Decoded rows that will be needed again, within a bound on memory.
 
+use super::lock;
 use crate::Result;
 use arrow_array::RecordBatch;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Decoded batches by number; what was used longest ago goes first.
 pub(super) struct Cache {
@@ -23,11 +24,6 @@ struct Slot {
     /// 0 while it is being decoded.
     bytes: usize,
     used: u64,
-}
-
-/// A thread that panicked can't have left anything half done here: every change is one assignment.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Cache {

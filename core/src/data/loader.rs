@@ -6,6 +6,7 @@
 
 use super::catalogue::Catalogue;
 use super::error::DataError;
+use super::lock;
 use super::order::Order;
 use super::rows::Rows;
 use crate::Result;
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// A batch's place in the sequence.
@@ -89,10 +90,6 @@ struct State<T> {
     /// Finished, by number in the sequence.
     ready: BTreeMap<u64, Result<T>>,
     stop: bool,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<T: Send + 'static> Loader<T> {

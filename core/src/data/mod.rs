@@ -27,6 +27,8 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 pub use catalogue::{Catalogue, Description};
 pub use column::{Column, ColumnKind};
 pub use error::DataError;
@@ -36,3 +38,8 @@ pub use ragged::Ragged;
 pub use rows::Rows;
 pub use split::{BadRowsPolicy, DataConfig, Fractions, Split, SplitBy};
 pub use storage::{Reader, scheme, writable};
+
+/// A thread that panicked can't have left anything half done in this module: every change is one assignment.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -77,29 +77,30 @@ impl Block {
         })
     }
 
-    /// `x` `[B, T, D]`, `valid` `[B, T]` u8 -> `[B, T, D]`; `before` is how many objects of the batch came before these.
+    /// `x` `[B, T, D]`, `valid` `[B, T]` u8 -> `[B, T, D]`; `objects` are their places in the batch.
     ///
     /// # Errors
     /// If shapes disagree.
-    pub fn forward(&self, x: &Tensor, valid: &Tensor, before: usize, context: &Forward) -> Result<Tensor> {
+    pub fn forward(&self, x: &Tensor, valid: &Tensor, objects: &[usize], context: &Forward) -> Result<Tensor> {
         let y = self.attention.forward(&self.norm1.forward(x)?, valid)?;
-        let x = (x + self.drop(&y, "attention", before, context)?)?;
+        let x = (x + self.drop(&y, "attention", objects, context)?)?;
         let [w1, b1, w2, b2] = &self.mlp;
         let y = ops::gelu(&ops::linear(&self.norm2.forward(&x)?, w1, Some(b1))?)?;
         let y = ops::linear(&y, w2, Some(b2))?;
-        Ok((&x + self.drop(&y, "mlp", before, context)?)?)
+        Ok((&x + self.drop(&y, "mlp", objects, context)?)?)
     }
 
     /// Drops whole branches of whole objects (stochastic depth): one draw per object, so the cost
     /// does not grow with the tokens. Source: Huang et al. 2016, as DINOv2 uses it.
-    fn drop(&self, y: &Tensor, branch: &str, before: usize, context: &Forward) -> Result<Tensor> {
+    fn drop(&self, y: &Tensor, branch: &str, objects: &[usize], context: &Forward) -> Result<Tensor> {
         if context.mode == Mode::Evaluate || self.dropout == 0.0 {
             return Ok(y.clone());
         }
         let mut random = context.random(&format!("{}.{branch}", self.name));
         let keep = 1.0 - self.dropout;
         let draw = |_| if random.random_bool(keep) { (1.0 / keep) as f32 } else { 0.0 };
-        let scale: Vec<f32> = (0..before + y.dim(0)?).map(draw).skip(before).collect();
+        let draws: Vec<f32> = (0..objects.iter().max().map_or(0, |last| last + 1)).map(draw).collect();
+        let scale: Vec<f32> = objects.iter().filter_map(|&object| draws.get(object).copied()).collect();
         Ok(y.broadcast_mul(&Tensor::new(scale, y.device())?.reshape(((), 1, 1))?)?)
     }
 }

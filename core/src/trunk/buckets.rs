@@ -24,6 +24,8 @@ pub(super) struct Buckets {
 }
 
 struct Part {
+    /// Places of its objects in the batch.
+    objects: Vec<usize>,
     /// `[b x L]`: places in the batch.
     tokens: Tensor,
     /// `[b, L]`.
@@ -50,10 +52,11 @@ impl Buckets {
         let device = valid.device();
         // Places without a value take any token: what they hold has no influence.
         let mut back = vec![0u32; b * t];
-        let (mut parts, mut next, mut objects) = (Vec::new(), 0u32, order.iter());
+        let (mut parts, mut next, mut rest) = (Vec::new(), 0u32, order.into_iter());
         for (count, width) in widths {
             let (mut tokens, mut flags) = (Vec::with_capacity(count * width), Vec::with_capacity(count * width));
-            for &object in objects.by_ref().take(count) {
+            let objects: Vec<usize> = rest.by_ref().take(count).collect();
+            for &object in &objects {
                 let own = places.get(object).map_or(&[][..], Vec::as_slice);
                 for slot in 0..width {
                     let place = object * t + own.get(slot).copied().unwrap_or(0);
@@ -66,26 +69,25 @@ impl Buckets {
                 }
             }
             let tokens = Tensor::from_vec(tokens, count * width, device)?;
-            parts.push(Part { tokens, valid: Tensor::from_vec(flags, (count, width), device)? });
+            parts.push(Part { objects, tokens, valid: Tensor::from_vec(flags, (count, width), device)? });
         }
         Ok(Some(Self { parts, back: Tensor::from_vec(back, b * t, device)? }))
     }
 
-    /// Runs `encode` on each part of `x` `[B, T, D]`, and puts the results in their places. It is given the tokens and which are
-    /// valid, and how many objects came before.
+    /// Runs `encode` on each part of `x` `[B, T, D]`, and puts the results in their places. It is given the tokens, which of them
+    /// are valid, and the places of the objects in the batch.
     pub(super) fn apply(
         &self,
         x: &Tensor,
-        encode: impl Fn(Tensor, &Tensor, usize) -> Result<Tensor>,
+        encode: impl Fn(Tensor, &Tensor, &[usize]) -> Result<Tensor>,
     ) -> Result<Tensor> {
         let (b, t, d) = x.dims3()?;
         let flat = x.reshape((b * t, d))?;
-        let (mut done, mut before) = (Vec::with_capacity(self.parts.len()), 0);
+        let mut done = Vec::with_capacity(self.parts.len());
         for part in &self.parts {
             let (count, width) = part.valid.dims2()?;
             let own = flat.index_select(&part.tokens, 0)?.reshape((count, width, d))?;
-            done.push(encode(own, &part.valid, before)?.reshape((count * width, d))?);
-            before += count;
+            done.push(encode(own, &part.valid, &part.objects)?.reshape((count * width, d))?);
         }
         Ok(Tensor::cat(&done, 0)?.index_select(&self.back, 0)?.reshape((b, t, d))?)
     }
@@ -94,8 +96,8 @@ impl Buckets {
 /// How many objects each part has, and how wide it is, from lengths in falling order.
 fn cut(lengths: &[usize]) -> Vec<(usize, usize)> {
     let mut parts: Vec<(usize, usize)> = Vec::new();
-    for (at, &length) in lengths.iter().enumerate() {
-        let left: usize = lengths.get(at..).unwrap_or_default().iter().sum();
+    let mut left: usize = lengths.iter().sum();
+    for &length in lengths {
         match parts.last_mut() {
             Some((count, width))
                 if length as f64 >= SIMILAR * *width as f64 || *count * *width < ENOUGH || left < ENOUGH =>
@@ -104,6 +106,7 @@ fn cut(lengths: &[usize]) -> Vec<(usize, usize)> {
             }
             _ => parts.push((1, length)),
         }
+        left -= length;
     }
     parts
 }
@@ -131,15 +134,21 @@ mod tests {
             let (b, t) = valid.dims2().unwrap();
             let Some(buckets) = Buckets::new(&valid).unwrap() else { return Ok(()) };
             let x = Tensor::arange(0f32, (b * t) as f32, &Device::Cpu).unwrap().reshape((b, t, 1)).unwrap();
-            let (x, seen) = (Var::from_tensor(&x).unwrap(), std::cell::Cell::new(0));
-            let there = |x: Tensor, valid: &Tensor, before: usize| {
-                assert_eq!(before, seen.get(), "objects before this part");
-                seen.set(before + x.dim(0)?);
+            let (x, seen) = (Var::from_tensor(&x).unwrap(), std::cell::RefCell::new(Vec::new()));
+            let there = |x: Tensor, valid: &Tensor, objects: &[usize]| {
+                assert_eq!(x.dim(0)?, objects.len());
+                let firsts = x.narrow(1, 0, 1)?.flatten_all()?.to_vec1::<f32>()?;
+                for (first, object) in firsts.iter().zip(objects) {
+                    assert_eq!(*first as usize / t, *object, "a token of another object");
+                }
+                seen.borrow_mut().extend_from_slice(objects);
                 assert_eq!(x.dims()[..2], *valid.dims());
                 Ok((x * 2.0)?)
             };
             let y = buckets.apply(&x, there).unwrap();
-            prop_assert_eq!(seen.get(), b);
+            let mut seen = seen.into_inner();
+            seen.sort_unstable();
+            prop_assert_eq!(seen, (0..b).collect::<Vec<_>>());
             let weights = valid.to_dtype(candle_core::DType::F32).unwrap().unsqueeze(2).unwrap();
             let difference = ((&y - (x.as_tensor() * 2.0).unwrap()).unwrap() * &weights).unwrap();
             prop_assert_eq!(difference.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap(), 0.0);

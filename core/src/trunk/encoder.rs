@@ -124,15 +124,15 @@ impl Encoder {
     /// If shapes disagree.
     pub fn forward(&self, x: &Tensor, valid: &Tensor, context: &Forward) -> Result<(Tensor, Tensor)> {
         let (x, valid) = self.pool.before(x, valid)?;
-        let encode = |mut x: Tensor, valid: &Tensor, before: usize| {
+        let encode = |mut x: Tensor, valid: &Tensor, objects: &[usize]| {
             for block in &self.blocks {
-                x = block.forward(&x, valid, before, context)?;
+                x = block.forward(&x, valid, objects, context)?;
             }
             Ok(x)
         };
         let x = match Buckets::new(&valid)? {
             Some(buckets) => buckets.apply(&x, encode)?,
-            None => encode(x, &valid, 0)?,
+            None => encode(x, &valid, &(0..valid.dim(0)?).collect::<Vec<_>>())?,
         };
         self.pool.after(&self.norm.forward(&x)?, &valid)
     }

@@ -3,7 +3,7 @@
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LINK};
 use std::path::PathBuf;
 
-/// Parts of a data set's name and revision, and of an answer that was no good.
+/// Why the Hub can't be asked, or what it answered.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// One revision of a data set.
@@ -32,12 +32,11 @@ pub(super) fn split(address: &str) -> Result<(String, &str), &'static str> {
     let rest = address.strip_prefix("datasets/").ok_or(USAGE)?;
     let (owner, rest) = rest.split_once('/').ok_or(USAGE)?;
     let (mut base, mut folder) = rest.split_once('/').unwrap_or((rest, ""));
-    let whole = rest;
     // Some revisions have slashes: refs/convert/parquet, refs/pr/1.
     if base.ends_with("@refs") {
-        let end = whole.match_indices('/').nth(2).map_or(whole.len(), |(at, _)| at);
-        base = whole.get(..end).unwrap_or(whole);
-        folder = whole.get(end + 1..).unwrap_or("");
+        let end = rest.match_indices('/').nth(2).map_or(rest.len(), |(at, _)| at);
+        base = rest.get(..end).unwrap_or(rest);
+        folder = rest.get(end + 1..).unwrap_or("");
     }
     if owner.is_empty() || base.is_empty() || base.starts_with('@') {
         return Err(USAGE);

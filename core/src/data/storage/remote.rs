@@ -4,7 +4,7 @@
 
 use super::blocks::{BLOCK, Blocks};
 use super::hub::{self, Hub};
-use crate::data::DataError;
+use crate::data::{DataError, lock};
 use crate::{Error, Result};
 use ::parquet::errors::ParquetError;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
 use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
@@ -34,11 +34,6 @@ struct Store {
     /// Sizes that a listing told.
     sizes: Mutex<BTreeMap<Key, u64>>,
     blocks: Mutex<Blocks>,
-}
-
-/// No panic can leave anything half done here.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A file far away.
@@ -105,8 +100,7 @@ impl Object {
         if let [whole] = parts.as_slice() {
             return Ok(whole.slice(skip..skip + length));
         }
-        let joined: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).skip(skip).take(length).collect();
-        Ok(joined.into())
+        Ok(Bytes::from(parts.concat()).slice(skip..skip + length))
     }
 
     pub(super) fn read_from(&self, start: u64) -> impl Read + use<> {
@@ -142,8 +136,8 @@ pub(super) fn text(path: &Path) -> Option<String> {
 pub(super) fn list(folder: &Path) -> Result<Vec<String>> {
     let (store, prefix) = place(folder)?;
     let found: Vec<(Key, u64)> = if let Some(hub) = &store.hub {
-        block_on(folder, async { Ok(hub.list(prefix.as_ref()).await) })?
-            .map_err(|source| DataError::Remote { path: folder.into(), source })?
+        let failed = |source| DataError::Remote { path: folder.into(), source }.into();
+        block_on(folder, async { hub.list(prefix.as_ref()).await.map_err(failed) })?
             .into_iter()
             .map(|(name, size)| (Key::from(name), size))
             .collect()
