@@ -6,4 +6,5 @@ pub mod describe;
 pub mod files;
 pub mod hats;
 pub mod ingest;
+mod names;
 pub mod sky;

@@ -1,10 +1,11 @@
 //! Writes HATS catalogues (Hierarchical Adaptive Tiling Scheme, IVOA note) that `hats` validates and `lsdb`
 //! opens, or plain folders of Parquet files where objects have no position.
 //!
-//! In two steps, so that memory does not grow with the catalogue: [`Pieces`] are Parquet files of some
-//! megabytes below `OUT.partial`, each sorted by pixel; [`assemble`] knows every object's pixel (24 bytes
-//! each), chooses tiles, merges the pieces tile by tile, and renames the folder when all is there.
+//! [`assemble`] knows every object's pixel, chooses tiles, asks a [`Source`] for each tile's objects, and renames the
+//! folder when all is there. [`Pieces`] are the source for objects that come in any order: Parquet files of some
+//! megabytes below `OUT.partial`, each sorted by pixel, so that memory does not grow with the catalogue.
 
+mod checksum;
 mod metadata;
 mod pieces;
 #[cfg(test)]
@@ -14,9 +15,10 @@ mod tiles;
 pub use pieces::{Piece, Pieces};
 pub use tiles::Tile;
 
-use crate::describe::{Table, stats};
+use crate::describe::{Gatherer, Stats};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use checksum::Checksum;
 use panchroma_core::data::{DataError, writable};
 use panchroma_core::{Error, Result};
 use parquet::arrow::ArrowWriter;
@@ -25,12 +27,11 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
 use rayon::prelude::*;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 /// Where HATS has an object's pixel of order 29.
 pub const PIXEL: &str = "_healpix_29";
@@ -94,16 +95,39 @@ struct FileNote {
     sha256: String,
 }
 
-/// Merges the pieces into a catalogue at `out`. `progress` gets the number of objects written and of all.
-///
-/// Objects of one pixel keep the order of the pieces. An existing `out` is an error, and stays.
+/// Objects that are to become a catalogue.
+pub trait Source: Sync {
+    /// Their columns.
+    ///
+    /// # Errors
+    /// If they have not all the same.
+    fn schema(&self) -> Result<SchemaRef>;
+
+    /// Number of objects.
+    fn rows(&self) -> u64;
+
+    /// Pixels of order 29 of all objects, ascending; none if objects have no positions.
+    fn pixels(&self) -> Option<Vec<i64>>;
+
+    /// The objects of a tile, or all, in the order of their pixels.
+    ///
+    /// # Errors
+    /// If something can't be read.
+    fn read<'a>(&'a self, tile: Option<&Tile>) -> Result<Batches<'a>>;
+}
+
+/// Objects in the order in which they are written.
+pub type Batches<'a> = Box<dyn Iterator<Item = Result<RecordBatch>> + 'a>;
+
+/// Writes the objects of a source as a catalogue at `out`, by way of the folder [`partial`]. `progress` gets the number
+/// of objects written and of all. An existing `out` is an error, and stays.
 ///
 /// # Errors
-/// If two objects have one name, if nothing was written, or if the disk refuses; the pieces stay, so that
-/// the same command can go on.
+/// If there is no object, or if the disk refuses; what the source has in the folder stays, so that the same command can
+/// go on.
 pub fn assemble(
     out: &Path,
-    pieces: &Pieces,
+    source: &dyn Source,
     layout: &Layout,
     progress: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<()> {
@@ -111,21 +135,20 @@ pub fn assemble(
     if fs::exists(out).map_err(Error::io("read", out))? {
         return Err(DataError::Exists { path: out.into() }.into());
     }
-    pieces.check_unique()?;
-    let total = pieces.rows();
+    let total = source.rows();
     if total == 0 {
         return Err(DataError::NoRows { path: out.into() }.into());
     }
-    let root = pieces.folder().join("catalogue");
+    let folder = partial(out);
+    let root = folder.join("catalogue");
     if root.exists() {
         fs::remove_dir_all(&root).map_err(Error::io("remove", &root))?;
     }
     fs::create_dir_all(&root).map_err(Error::io("create", &root))?;
-    let schema = pieces.schema()?;
+    let schema = source.schema()?;
     for (name, bytes) in &layout.beside {
         fs::write(root.join(name), bytes).map_err(Error::io("write", &root.join(name)))?;
     }
-    let tiles = if pieces.on_sky() { tiles::choose(&pieces.pixels(), layout.rows_per_tile) } else { Vec::new() };
     let done = Mutex::new((0, progress));
     let wrote = |rows: u64| {
         if let Ok(mut done) = done.lock() {
@@ -134,42 +157,54 @@ pub fn assemble(
             (done.1)(written, total);
         }
     };
-    let files = if pieces.on_sky() {
-        let tile = |tile: &Tile| {
-            let path = format!("dataset/{}", tile.path());
-            let metadata = write(&root.join(&path), &schema, pieces.read(Some(tile))?, &wrote)?;
-            Ok((path, tile.path(), metadata))
-        };
-        let files = tiles.par_iter().map(tile).collect::<Result<Vec<_>>>()?;
-        let parts: Vec<_> = files.iter().map(|(_, path, m)| (path.as_str(), m)).collect();
-        metadata::write(&root, &tiles, &parts, total, layout)?;
-        files
-    } else {
-        let metadata = write(&root.join("part-00000.parquet"), &schema, pieces.read(None)?, &wrote)?;
-        vec![("part-00000.parquet".into(), String::new(), metadata)]
+    let whole = Mutex::new(Gatherer::new(u64::MAX));
+    let file = |number: usize, path: &str, tile: Option<&Tile>| {
+        let mut gatherer = Gatherer::new(number as u64);
+        let (metadata, sha256) = write(&root.join(path), &schema, source.read(tile)?, &mut gatherer, &wrote)?;
+        whole.lock().unwrap_or_else(PoisonError::into_inner).merge(gatherer);
+        let rows = metadata.file_metadata().num_rows().unsigned_abs();
+        Ok((metadata, FileNote { path: path.into(), rows, sha256 }))
     };
-    note(&root, &files, layout)?;
+    let notes = match source.pixels() {
+        None => vec![file(0, "part-00000.parquet", None)?.1],
+        Some(pixels) => {
+            let tiles = tiles::choose(&pixels, layout.rows_per_tile);
+            drop(pixels);
+            let each = tiles.par_iter().enumerate();
+            let each = each.map(|(i, tile)| file(i, &format!("dataset/{}", tile.path()), Some(tile)));
+            let files = each.collect::<Result<Vec<_>>>()?;
+            let paths: Vec<String> = tiles.iter().map(Tile::path).collect();
+            let parts: Vec<_> =
+                paths.iter().zip(&files).map(|(path, (metadata, _))| (path.as_str(), metadata)).collect();
+            metadata::write(&root, &tiles, &parts, total, layout)?;
+            files.into_iter().map(|(_, note)| note).collect()
+        }
+    };
+    let found = whole.into_inner().unwrap_or_else(PoisonError::into_inner).finish(notes.len());
+    note(&root, &found, notes, layout)?;
     fs::rename(&root, out).map_err(Error::io("create", out))?;
     if let Some(folder) = out.parent().filter(|f| !f.as_os_str().is_empty()) {
         // Makes the rename durable where a system can; the files are synced already.
         let _ = File::open(folder).and_then(|f| f.sync_all());
     }
-    fs::remove_dir_all(pieces.folder()).map_err(Error::io("remove", pieces.folder()))
+    fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))
 }
 
-/// Writes one file and syncs it.
+/// Writes one file and syncs it; its metadata and checksum.
 fn write(
     path: &Path,
     schema: &SchemaRef,
-    batches: impl Iterator<Item = Result<RecordBatch>>,
+    batches: Batches<'_>,
+    gatherer: &mut Gatherer,
     wrote: &(dyn Fn(u64) + Sync),
-) -> Result<ParquetMetaData> {
+) -> Result<(ParquetMetaData, String)> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     }
     let file = File::create(path).map_err(Error::io("create", path))?;
     let synced = file.try_clone().map_err(Error::io("create", path))?;
     let level = ZstdLevel::try_new(1).unwrap_or_default();
+    let file = Checksum::new(BufWriter::with_capacity(1 << 20, file));
     let mut writer = writer(file, schema, Compression::ZSTD(level)).map_err(failed(path))?;
     for batch in batches {
         let batch = batch?;
@@ -177,17 +212,19 @@ fn write(
         if writer.in_progress_size() >= GROUP_BYTES {
             writer.flush().map_err(failed(path))?;
         }
+        gatherer.add(&batch);
         wrote(batch.num_rows() as u64);
     }
-    let metadata = writer.close().map_err(failed(path))?;
+    let metadata = writer.finish().map_err(failed(path))?;
+    let sum = writer.inner_mut().finish().map_err(Error::io("write", path))?;
     synced.sync_all().map_err(Error::io("write", path))?;
-    Ok(metadata)
+    Ok((metadata, sum))
 }
 
-fn writer(file: File, schema: &SchemaRef, how: Compression) -> parquet::errors::Result<ArrowWriter<File>> {
-    // Dictionaries don't pay for measured numbers, and cost time.
+fn writer<W: Write + Send>(file: W, schema: &SchemaRef, how: Compression) -> parquet::errors::Result<ArrowWriter<W>> {
+    // Dictionaries don't pay for measured numbers or for names, which all differ, and cost time.
     let numbers = WriterProperties::builder().set_compression(how).set_dictionary_enabled(false);
-    let texts = schema.fields().iter().filter(|f| f.data_type().is_string());
+    let texts = schema.fields().iter().filter(|f| f.data_type().is_string() && !f.name().starts_with("object_id"));
     let properties = texts.fold(numbers, |p, f| {
         p.set_column_dictionary_enabled(parquet::schema::types::ColumnPath::from(f.name().clone()), true)
     });
@@ -210,15 +247,7 @@ fn failed(path: &Path) -> impl Fn(parquet::errors::ParquetError) -> Error {
     }
 }
 
-fn note(root: &Path, files: &[(String, String, ParquetMetaData)], layout: &Layout) -> Result<()> {
-    let table = Table::open(root)?;
-    let one = |(path, _, metadata): &(String, String, ParquetMetaData)| {
-        let rows = metadata.file_metadata().num_rows().unsigned_abs();
-        Ok(FileNote { path: path.clone(), rows, sha256: sha256(&root.join(path))? })
-    };
-    let (found, file) =
-        rayon::join(|| stats(&table, &mut |_, _| {}), || files.par_iter().map(one).collect::<Result<Vec<_>>>());
-    let (found, file) = (found?, file?);
+fn note(root: &Path, found: &Stats, file: Vec<FileNote>, layout: &Layout) -> Result<()> {
     let notes = Notes {
         name: &layout.name,
         made_by: format!("panchroma {}", env!("CARGO_PKG_VERSION")),
@@ -237,16 +266,4 @@ fn note(root: &Path, files: &[(String, String, ParquetMetaData)], layout: &Layou
     })?;
     let about = "# Percentiles: smallest, 1, 16, 50, 84, 99, largest of the finite values.\n";
     fs::write(&path, format!("{about}{text}")).map_err(Error::io("write", &path))
-}
-
-fn sha256(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(Error::io("read", path))?;
-    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
-    loop {
-        let read = file.read(&mut buffer).map_err(Error::io("read", path))?;
-        match buffer.get(..read).filter(|b| !b.is_empty()) {
-            None => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
-            Some(bytes) => hash.update(bytes),
-        }
-    }
 }

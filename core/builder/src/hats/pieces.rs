@@ -1,9 +1,10 @@
 //! Objects on their way into a catalogue: Parquet files below `OUT.partial`, each sorted by pixel, and what
-//! must be known of all objects.
+//! must be known of all objects: 16 bytes each.
 
 use super::tiles::{DEEPEST, Tile};
-use super::{PIXEL, failed, writer};
-use crate::describe::builder;
+use super::{Batches, PIXEL, Source, failed, writer};
+use crate::describe::{at_once, builder};
+use crate::names::{hash, repeated};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, UInt64Array};
@@ -11,17 +12,21 @@ use arrow_cast::cast;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use panchroma_core::data::DataError;
 use panchroma_core::{Error, Result};
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector};
 use parquet::basic::Compression;
 use parquet::file::metadata::PageIndexPolicy;
+use rayon::prelude::*;
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Rows that are decoded at once when pieces are merged.
+/// Rows that are encoded at once.
 const ROWS: usize = 512;
+
+/// Bytes of merged pieces that are written at once, about.
+const CHUNK_BYTES: usize = 8 << 20;
 
 /// One written file.
 #[derive(Clone, Debug)]
@@ -59,29 +64,47 @@ impl Pieces {
         self.pieces.sort_by(|a, b| a.path.cmp(&b.path));
     }
 
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
+    /// Fails if two objects have one name.
+    ///
+    /// # Errors
+    /// With that name and the pieces that hold it.
+    pub fn check_unique(&self) -> Result<()> {
+        let twice = repeated(self.pieces.iter().flat_map(|p| &p.names).copied().collect());
+        if twice.is_empty() {
+            return Ok(());
+        }
+        // Equal hashes: read the names, which may differ after all.
+        let mut seen: HashMap<String, PathBuf> = HashMap::new();
+        for piece in &self.pieces {
+            for batch in part(&piece.path, 0, piece.names.len())? {
+                let names = text(&batch, &self.id, &piece.path)?;
+                for name in names.as_string::<i32>().iter().flatten().filter(|n| twice.binary_search(&hash(n)).is_ok())
+                {
+                    if let Some(first) = seen.insert(name.into(), piece.path.clone()) {
+                        return Err(
+                            DataError::DuplicateId { id: name.into(), first, second: piece.path.clone() }.into()
+                        );
+                    }
+                }
+            }
+        }
+        Ok(())
     }
+}
 
-    /// Number of objects.
-    #[must_use]
-    pub fn rows(&self) -> u64 {
+impl Source for Pieces {
+    fn rows(&self) -> u64 {
         self.pieces.iter().map(|p| p.names.len() as u64).sum()
     }
 
-    pub(super) fn on_sky(&self) -> bool {
-        self.pieces.first().is_some_and(|p| p.on_sky)
-    }
-
-    /// Of all objects, ascending.
-    pub(super) fn pixels(&self) -> Vec<i64> {
+    fn pixels(&self) -> Option<Vec<i64>> {
+        self.pieces.first().filter(|p| p.on_sky)?;
         let mut pixels: Vec<i64> = self.pieces.iter().flat_map(|p| &p.pixels).copied().collect();
-        pixels.sort_unstable();
-        pixels
+        pixels.par_sort_unstable();
+        Some(pixels)
     }
 
-    /// The columns of the first piece; the others have the same.
-    pub(super) fn schema(&self) -> Result<SchemaRef> {
+    fn schema(&self) -> Result<SchemaRef> {
         let first = self.pieces.first().ok_or_else(|| DataError::NoRows { path: self.folder.clone() })?;
         let schema = builder(&first.path)?.schema().clone();
         for piece in &self.pieces {
@@ -101,11 +124,7 @@ impl Pieces {
         Ok(schema)
     }
 
-    /// Objects of a tile, or all, in order of their pixels.
-    pub(super) fn read<'a>(
-        &'a self,
-        tile: Option<&Tile>,
-    ) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + 'a>> {
+    fn read<'a>(&'a self, tile: Option<&Tile>) -> Result<Batches<'a>> {
         let mut batches: Vec<RecordBatch> = Vec::new();
         let Some(tile) = tile else {
             let each = self.pieces.iter().map(|p| part(&p.path, 0, p.names.len()));
@@ -131,38 +150,14 @@ impl Pieces {
         // Stable: objects of one pixel keep the order of the pieces.
         order.sort_by_key(|o| o.0);
         let picks: Vec<(usize, usize)> = order.into_iter().map(|o| (o.1, o.2)).collect();
-        let chunks = picks.chunks(ROWS).map(<[_]>::to_vec).collect::<Vec<_>>();
+        let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
+        let rows = (CHUNK_BYTES * picks.len() / bytes.max(1)).clamp(1, 8 * ROWS);
+        let chunks = picks.chunks(rows).map(<[_]>::to_vec).collect::<Vec<_>>();
         Ok(Box::new(chunks.into_iter().map(move |picks| {
             let batches: Vec<&RecordBatch> = batches.iter().collect();
             let chosen = arrow_select::interleave::interleave_record_batch(&batches, &picks);
             chosen.map_err(|source| DataError::Arrow { column: "*".into(), source }.into())
         })))
-    }
-
-    /// Fails if two objects have one name.
-    pub(super) fn check_unique(&self) -> Result<()> {
-        let mut all: Vec<u64> = self.pieces.iter().flat_map(|p| &p.names).copied().collect();
-        all.sort_unstable();
-        let twice: Vec<u64> = all.windows(2).filter(|w| w[0] == w[1]).map(|w| w[0]).collect();
-        if twice.is_empty() {
-            return Ok(());
-        }
-        // Equal hashes: read the names, which may differ after all.
-        let mut seen: HashMap<String, PathBuf> = HashMap::new();
-        for piece in &self.pieces {
-            for batch in part(&piece.path, 0, piece.names.len())? {
-                let names = text(&batch, &self.id, &piece.path)?;
-                for name in names.as_string::<i32>().iter().flatten().filter(|n| twice.binary_search(&hash(n)).is_ok())
-                {
-                    if let Some(first) = seen.insert(name.into(), piece.path.clone()) {
-                        return Err(
-                            DataError::DuplicateId { id: name.into(), first, second: piece.path.clone() }.into()
-                        );
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 }
 
@@ -229,12 +224,6 @@ impl Piece {
     }
 }
 
-fn hash(name: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
-    hasher.finish()
-}
-
 /// The column of names as text without nulls.
 fn text(batch: &RecordBatch, id: &str, file: &Path) -> Result<ArrayRef> {
     let missing =
@@ -281,6 +270,7 @@ fn part(path: &Path, from: usize, to: usize) -> Result<Vec<RecordBatch>> {
     let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
     let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(damaged)?;
     let selection = RowSelection::from(vec![RowSelector::skip(from), RowSelector::select(to - from)]);
-    let reader = builder.with_row_selection(selection).with_batch_size(ROWS).build().map_err(damaged)?;
+    let rows = at_once(builder.metadata(), &ProjectionMask::all());
+    let reader = builder.with_row_selection(selection).with_batch_size(rows).build().map_err(damaged)?;
     reader.map(|batch| batch.map_err(|e| damaged(e.into()))).collect()
 }

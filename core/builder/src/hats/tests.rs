@@ -58,7 +58,7 @@ fn pieces_become_a_catalogue_with_all_that_belongs_to_it() {
     let metadata = fs::read(out.join("dataset/_metadata")).expect("bytes");
     assert!(metadata.starts_with(b"PAR1") && metadata.ends_with(b"PAR1"));
     assert!(fs::read_to_string(out.join("hats.properties")).expect("text").contains("hats_nrows=4"));
-    assert_eq!(Table::open(&out).expect("a catalogue").rows, 4);
+    assert_eq!(crate::describe::Table::open(&out).expect("a catalogue").rows, 4);
     assert!(!partial(&out).exists());
 }
 

@@ -16,7 +16,7 @@ mod units;
 pub use mapping::{Constant, Group, Kind, Layout as ObjectLayout, Mapping, OnError, Source, Transform, Value};
 
 use crate::files::source;
-use crate::hats::{Layout, Piece, Pieces, assemble, partial, rows_per_tile};
+use crate::hats::{Layout, Piece, Pieces, Source as _, assemble, partial, rows_per_tile};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use journal::{Done, Journal};
@@ -163,6 +163,7 @@ pub fn ingest(
         let reason = format!("the files give no object{all}");
         return Err(source(out, "", reason, "see what `panchroma data ingest` says with `on_error = \"fail\"`"));
     }
+    pieces.check_unique()?;
     assemble(out, &pieces, &layout, &mut |done, total| progress(Progress::Writing(done, total)))?;
     Ok(Report { objects, files: left.len() as u64, resumed: done.len() as u64, skipped })
 }

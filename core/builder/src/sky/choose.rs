@@ -1,7 +1,6 @@
 //! Which of the pairs within the radius are kept, and why the others are not.
 
 use super::zones::Pair;
-use serde::Serialize;
 
 /// Which pairs are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,13 +15,23 @@ pub enum Rule {
 }
 
 /// Why a pair was not kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     /// The left object has a nearer one.
     NotNearest,
     /// The left object's nearest has a nearer one itself.
     NotMutual,
+}
+
+impl Reason {
+    /// As in reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotNearest => "not_nearest",
+            Self::NotMutual => "not_mutual",
+        }
+    }
 }
 
 /// A pair that was not kept.

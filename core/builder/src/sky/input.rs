@@ -1,38 +1,56 @@
-//! A catalogue that is to be matched: names and positions of all its objects in memory (about 50 bytes each), the
-//! rest read when it is asked for.
+//! A catalogue that is to be matched: positions of all its objects in memory (16 bytes each), the rest read when it is
+//! asked for.
 
+use super::convert::converted;
 use super::positions::Positions;
 use crate::describe::{Table, builder};
-use crate::files;
+use crate::names::{hash, repeated};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt64Array};
 use arrow_cast::cast;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use panchroma_core::config::nearest;
 use panchroma_core::data::{DataError, scheme};
 use panchroma_core::{Error, Result};
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
+use rayon::prelude::*;
 use std::collections::HashSet;
-use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Decoding so many bytes that nobody asked for is as quick as passing over them.
+const GAP_BYTES: u64 = 1 << 16;
+
+/// Rows whose names are read at once.
+const NAMES: usize = 1 << 16;
 
 /// One of the catalogues.
 #[derive(Debug)]
 pub struct Input {
     /// What it is called in the result.
     pub name: String,
-    /// Names of its objects.
-    pub ids: Vec<String>,
-    /// Where they are.
+    /// Where its objects are.
     pub positions: Positions,
-    pub(super) schema: SchemaRef,
+    /// Column of names.
+    id: String,
+    schema: SchemaRef,
     /// File and number of its first row.
     files: Vec<(PathBuf, usize)>,
     /// Bytes of a row, about.
     pub(super) row_bytes: u64,
+    /// Hash of each object's name, ascending.
+    names: Vec<u64>,
+}
+
+/// What is read of a row group at first.
+#[derive(Default)]
+struct Part {
+    names: Vec<u64>,
+    ra: Vec<f64>,
+    dec: Vec<f64>,
 }
 
 impl Input {
@@ -51,7 +69,9 @@ impl Input {
             true => Table::open(path)?,
             false => Table::open(&converted(path, scratch)?)?,
         };
-        let Some(first) = table.files.first() else { return Err(DataError::NoRows { path: path.into() }.into()) };
+        let Some(first) = table.files.first().filter(|_| table.rows > 0) else {
+            return Err(DataError::NoRows { path: path.into() }.into());
+        };
         let schema = builder(first)?.schema().clone();
         let find = |wanted: &str| -> Result<String> {
             let fields = schema.fields();
@@ -64,101 +84,195 @@ impl Input {
             })
         };
         let (id, ra, dec) = (find(id)?, find("ra")?, find("dec")?);
-        let (mut ids, mut ras, mut decs, mut files, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0);
-        for file in &table.files {
-            files.push((file.clone(), ids.len()));
-            bytes +=
-                builder(file)?.metadata().row_groups().iter().map(|g| g.total_byte_size().unsigned_abs()).sum::<u64>();
-            for batch in Table::batches(file, Some(&[&id, &ra, &dec]))? {
-                let (_, batch) = batch?;
-                let names = column(&batch, &id, &DataType::Utf8)?;
-                for name in names.as_string::<i32>() {
-                    let row = ids.len();
-                    let null = || DataError::NullId { file: file.clone(), column: id.clone(), row };
-                    ids.push(name.ok_or_else(null)?.to_owned());
-                }
-                for (name, values) in [(&ra, &mut ras), (&dec, &mut decs)] {
+        let parts = table.groups.par_iter().map(|group| {
+            let mut part = Part::default();
+            for batch in table.group(*group, Some(&[&id, &ra, &dec]))? {
+                let (row, batch) = batch?;
+                let file = table.files.get(group.0).unwrap_or(first);
+                part.names.extend(texts(&batch, &id, file, row)?.iter().flatten().map(hash));
+                for (name, values) in [(&ra, &mut part.ra), (&dec, &mut part.dec)] {
                     let found = column(&batch, name, &DataType::Float64)?;
                     values.extend(found.as_primitive::<Float64Type>().iter().map(|v| v.unwrap_or(f64::NAN)));
                 }
             }
-        }
-        if ids.is_empty() {
-            return Err(DataError::NoRows { path: path.into() }.into());
-        }
-        let mut seen = HashSet::with_capacity(ids.len());
-        if let Some(twice) = ids.iter().find(|id| !seen.insert(id.as_str())) {
-            return Err(DataError::DuplicateId { id: twice.clone(), first: path.into(), second: path.into() }.into());
-        }
-        let positions = Positions::new(ras, decs, |row| ids.get(row).cloned().unwrap_or_default())?;
-        let row_bytes = bytes / ids.len() as u64;
-        Ok(Self { name, positions, schema, files, row_bytes, ids })
+            Ok(part)
+        });
+        let parts = parts.collect::<Result<Vec<Part>>>()?;
+        let files = table.files.into_iter().zip(table.starts).map(|(file, start)| (file, start as usize)).collect();
+        let row_bytes = table.bytes / table.rows;
+        let mut input = Self { name, positions: Positions::default(), id, schema, files, row_bytes, names: vec![] };
+        let hashes: Vec<u64> = parts.iter().flat_map(|p| &p.names).copied().collect();
+        let (ra, dec) = (parts.iter().flat_map(|p| &p.ra), parts.iter().flat_map(|p| &p.dec));
+        let name = |row| Some(input.names(&[u32::try_from(row).ok()?]).ok()?.value(0).to_owned());
+        let positions =
+            Positions::new(ra.copied().collect(), dec.copied().collect(), |row| name(row).unwrap_or_default());
+        input.positions = positions?;
+        input.check_unique(path, &hashes)?;
+        input.names = hashes;
+        input.names.par_sort_unstable();
+        Ok(input)
     }
 
-    /// Rows by number, in any order, in the schema of the first file; a row that is `None` is all null.
-    pub(super) fn read(&self, rows: &[Option<u32>]) -> Result<RecordBatch> {
-        let mut wanted: Vec<usize> = rows.iter().flatten().map(|r| *r as usize).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        let mut parts = vec![nulls(&self.schema)?];
-        // Of each wanted row, its part and place there.
-        let mut at: Vec<(usize, usize)> = Vec::with_capacity(wanted.len());
+    /// Fails if two objects have one name.
+    fn check_unique(&self, path: &Path, hashes: &[u64]) -> Result<()> {
+        let twice = repeated(hashes.to_vec());
+        if twice.is_empty() {
+            return Ok(());
+        }
+        // Equal hashes: read the names, which may differ after all.
+        let rows = hashes.iter().zip(0u32..).filter(|(hash, _)| twice.binary_search(hash).is_ok());
+        let rows: Vec<u32> = rows.map(|(_, row)| row).collect();
+        let mut seen = HashSet::new();
+        for rows in rows.chunks(NAMES) {
+            for name in self.names(rows)?.iter().flatten() {
+                if !seen.insert(name.to_owned()) {
+                    return Err(
+                        DataError::DuplicateId { id: name.into(), first: path.into(), second: path.into() }.into()
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an object may have this name; if not, none has.
+    pub(super) fn may_have(&self, name: &str) -> bool {
+        self.names.binary_search(&hash(name)).is_ok()
+    }
+
+    /// Names of rows.
+    pub(super) fn names(&self, rows: &[u32]) -> Result<StringArray> {
+        let rows: Vec<Option<u32>> = rows.iter().copied().map(Some).collect();
+        self.names_in(&self.read(&rows, Some(&self.id))?)
+    }
+
+    /// Names of the rows of a batch of this catalogue; null for what is no row.
+    pub(super) fn names_in(&self, batch: &RecordBatch) -> Result<StringArray> {
+        Ok(column(batch, &self.id, &DataType::Utf8)?.as_string::<i32>().clone())
+    }
+
+    /// Rows by number, in any order, in the schema of the first file; a row that is `None` is all null. All columns, or `only` one.
+    pub(super) fn read(&self, rows: &[Option<u32>], only: Option<&str>) -> Result<RecordBatch> {
+        let schema = match only {
+            None => nullable(&self.schema),
+            Some(name) => nullable(
+                &Schema::new(self.schema.field_with_name(name).cloned().into_iter().collect::<Vec<_>>()).into(),
+            ),
+        };
+        // Places in the result by the row that they want.
+        let mut wanted: Vec<(usize, usize)> =
+            rows.iter().enumerate().filter_map(|(place, row)| Some(((*row)? as usize, place))).collect();
+        wanted.sort();
+        let mut parts = vec![nulls(&schema)?];
+        let mut picks = vec![(0, 0); rows.len()];
         let mut next = 0;
         for (number, (file, first)) in self.files.iter().enumerate() {
-            let end = self.files.get(number + 1).map_or(self.ids.len(), |f| f.1);
+            let end = self.files.get(number + 1).map_or(usize::MAX, |f| f.1);
             let from = next;
-            while wanted.get(next).is_some_and(|row| *row < end) {
-                next += 1;
-            }
+            next += wanted.get(from..).unwrap_or_default().partition_point(|(row, _)| *row < end);
             let Some(own) = wanted.get(from..next).filter(|own| !own.is_empty()) else { continue };
-            let mut selectors = Vec::new();
-            let mut before = *first;
-            for row in own {
-                if *row > before {
-                    selectors.push(RowSelector::skip(row - before));
+            let runs = runs(own.iter().map(|(row, _)| row - first), GAP_BYTES / self.row_bytes.max(1));
+            let batches = read_runs(file, &runs, only)?;
+            // Batches follow each other, and so do runs: both are walked along with the wanted rows.
+            let (mut part, mut part_start, mut run, mut run_start) = (0, 0, 0, 0);
+            for (row, place) in own {
+                while runs.get(run).is_some_and(|r: &Range<usize>| r.end <= row - first) {
+                    run_start += runs.get(run).map_or(0, Range::len);
+                    run += 1;
                 }
-                selectors.push(RowSelector::select(1));
-                before = row + 1;
+                let at = run_start + (row - first) - runs.get(run).map_or(0, |r| r.start);
+                while batches.get(part).is_some_and(|b: &RecordBatch| part_start + b.num_rows() <= at) {
+                    part_start += batches.get(part).map_or(0, RecordBatch::num_rows);
+                    part += 1;
+                }
+                if let Some(pick) = picks.get_mut(*place) {
+                    *pick = (parts.len() + part, at - part_start);
+                }
             }
-            let damaged = |source| Error::from(DataError::Unreadable { path: file.clone(), source });
-            let reader = builder(file)?
-                .with_row_selection(RowSelection::from(selectors))
-                .with_batch_size(own.len())
-                .build()
-                .map_err(damaged)?;
-            for batch in reader {
-                let batch = batch.map_err(|e| damaged(e.into()))?;
-                at.extend((0..batch.num_rows()).map(|place| (parts.len(), place)));
-                parts.push(self.fitted(batch, file)?);
+            for batch in batches {
+                parts.push(fitted(batch, &schema, file)?);
             }
         }
-        let number = |row: u32| wanted.binary_search(&(row as usize)).ok();
-        let place = |row: &Option<u32>| row.and_then(number).and_then(|n| at.get(n).copied()).unwrap_or((0, 0));
-        let picks: Vec<(usize, usize)> = rows.iter().map(place).collect();
+        let arrow = |source| Error::from(DataError::Arrow { column: "*".into(), source });
+        // One part that has all rows is the rule, and quicker.
+        if let [_, only] = parts.as_slice()
+            && picks.iter().all(|(part, _)| *part == 1)
+        {
+            let places: UInt64Array = picks.iter().map(|(_, row)| *row as u64).collect();
+            let columns = arrow_select::take::take_arrays(only.columns(), &places, None).map_err(arrow)?;
+            return RecordBatch::try_new(schema, columns).map_err(arrow);
+        }
         let parts: Vec<&RecordBatch> = parts.iter().collect();
-        arrow_select::interleave::interleave_record_batch(&parts, &picks)
-            .map_err(|source| DataError::Arrow { column: "*".into(), source }.into())
+        arrow_select::interleave::interleave_record_batch(&parts, &picks).map_err(arrow)
     }
+}
 
-    /// In the columns of the first file, all of which may be null.
-    fn fitted(&self, batch: RecordBatch, file: &Path) -> Result<RecordBatch> {
-        let schema = nullable(&self.schema);
-        let arrays = schema.fields().iter().map(|field| -> Result<ArrayRef> {
-            let missing = || DataError::ColumnMissing {
-                file: file.into(),
-                column: field.name().clone(),
-                reader: String::new(),
-                nearest: Vec::new(),
-            };
-            let column = batch.column_by_name(field.name()).ok_or_else(missing)?;
-            if column.data_type() == field.data_type() {
-                return Ok(column.clone());
+/// Runs of rows that hold all of `rows`, which ascend; runs less than `gap` apart are one.
+fn runs(rows: impl Iterator<Item = usize>, gap: u64) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for row in rows {
+        match runs.last_mut() {
+            Some(last) if row < last.end.saturating_add(gap as usize).saturating_add(1) => {
+                last.end = last.end.max(row + 1)
             }
-            Ok(cast(column, field.data_type())
-                .map_err(|source| DataError::Arrow { column: field.name().clone(), source })?)
-        });
-        let arrays = arrays.collect::<Result<Vec<_>>>()?;
-        RecordBatch::try_new(schema, arrays).map_err(|source| DataError::Arrow { column: "*".into(), source }.into())
+            _ => runs.push(row..row + 1),
+        }
+    }
+    runs
+}
+
+/// The rows of runs, one after the other.
+fn read_runs(file: &Path, runs: &[Range<usize>], only: Option<&str>) -> Result<Vec<RecordBatch>> {
+    let mut selectors = Vec::new();
+    let (mut before, mut count) = (0, 0);
+    for run in runs {
+        selectors.push(RowSelector::skip(run.start - before));
+        selectors.push(RowSelector::select(run.len()));
+        before = run.end;
+        count += run.len();
+    }
+    let damaged = |source| Error::from(DataError::Unreadable { path: file.into(), source });
+    let builder = builder(file)?;
+    let mask = match only {
+        Some(name) => ProjectionMask::columns(builder.parquet_schema(), [name]),
+        None => ProjectionMask::all(),
+    };
+    let reader = builder
+        .with_projection(mask)
+        .with_row_selection(RowSelection::from(selectors))
+        .with_batch_size(count)
+        .build()
+        .map_err(damaged)?;
+    reader.map(|batch| batch.map_err(|e| damaged(e.into()))).collect()
+}
+
+/// In the columns of `schema`.
+fn fitted(batch: RecordBatch, schema: &SchemaRef, file: &Path) -> Result<RecordBatch> {
+    let arrays = schema.fields().iter().map(|field| -> Result<ArrayRef> {
+        let missing = || DataError::ColumnMissing {
+            file: file.into(),
+            column: field.name().clone(),
+            reader: String::new(),
+            nearest: Vec::new(),
+        };
+        let column = batch.column_by_name(field.name()).ok_or_else(missing)?;
+        if column.data_type() == field.data_type() {
+            return Ok(column.clone());
+        }
+        Ok(cast(column, field.data_type())
+            .map_err(|source| DataError::Arrow { column: field.name().clone(), source })?)
+    });
+    let arrays = arrays.collect::<Result<Vec<_>>>()?;
+    RecordBatch::try_new(schema.clone(), arrays)
+        .map_err(|source| DataError::Arrow { column: "*".into(), source }.into())
+}
+
+/// A column of names, none of which is null; `first` is the number of the first row, for messages.
+fn texts(batch: &RecordBatch, id: &str, file: &Path, first: usize) -> Result<StringArray> {
+    let names = column(batch, id, &DataType::Utf8)?.as_string::<i32>().clone();
+    match (0..names.len()).find(|row| names.is_null(*row)) {
+        Some(row) => Err(DataError::NullId { file: file.into(), column: id.into(), row: first + row }.into()),
+        None => Ok(names),
     }
 }
 
@@ -173,43 +287,78 @@ fn nullable(schema: &SchemaRef) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// One row of nulls.
+/// One row of nulls, of columns that may be null.
 fn nulls(schema: &SchemaRef) -> Result<RecordBatch> {
-    let schema = nullable(schema);
     let arrays = schema.fields().iter().map(|f| arrow_array::new_null_array(f.data_type(), 1)).collect();
-    RecordBatch::try_new(schema, arrays).map_err(|source| DataError::Arrow { column: "*".into(), source }.into())
+    RecordBatch::try_new(schema.clone(), arrays)
+        .map_err(|source| DataError::Arrow { column: "*".into(), source }.into())
 }
 
-/// The first table of a file, as Parquet.
-fn converted(path: &Path, to: &Path) -> Result<PathBuf> {
-    let mut file = files::open(path)?;
-    let tables =
-        file.parts().iter().position(|p| p.rows > 0 && p.fields.iter().any(|f| f.name.eq_ignore_ascii_case("ra")));
-    let Some(part) = tables else {
-        return Err(files::source(
-            path,
-            "",
-            "has no table with a column `ra`".into(),
-            "positions are `ra` and `dec`, in degrees",
-        ));
-    };
-    let (rows, fields) = file.parts().get(part).map(|p| (p.rows, p.fields.clone())).unwrap_or_default();
-    let mut columns: Vec<(String, ArrayRef)> = Vec::new();
-    for field in fields.iter().filter(|f| f.per_row) {
-        columns.push((field.name.clone(), file.read(part, &field.name, 0..rows)?));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::{Float64Array, Int32Array};
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::properties::WriterProperties;
+    use proptest::prelude::*;
+    use std::fs::File;
+
+    #[test]
+    fn runs_hold_every_row_and_join_across_small_gaps() {
+        assert_eq!(runs([3, 4, 4, 7, 20].into_iter(), 0), [3..5, 7..8, 20..21]);
+        assert_eq!(runs([3, 4, 4, 7, 20].into_iter(), 2), [3..8, 20..21]);
+        assert!(runs(std::iter::empty(), u64::MAX).is_empty());
+        assert_eq!(runs([0, 9].into_iter(), u64::MAX), vec![0..10]);
     }
-    let arrow = |source| Error::from(DataError::Arrow { column: "*".into(), source });
-    let fields: Vec<Field> = columns.iter().map(|(n, a)| Field::new(n, a.data_type().clone(), true)).collect();
-    let arrays = columns.into_iter().map(|c| c.1).collect();
-    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(arrow)?;
-    let made = File::create(to).map_err(Error::io("create", to))?;
-    let wrong = |e: parquet::errors::ParquetError| Error::Io {
-        action: "write",
-        path: to.into(),
-        source: std::io::Error::other(e),
-    };
-    let mut writer = ArrowWriter::try_new(made, batch.schema(), None).map_err(wrong)?;
-    writer.write(&batch).map_err(wrong)?;
-    writer.close().map_err(wrong)?;
-    Ok(to.into())
+
+    /// Two files of 50 and 30 rows in groups of 16, with their row number in a column.
+    fn catalogue(folder: &Path) -> Input {
+        for (file, from, to) in [("a", 0, 50), ("b", 50, 80)] {
+            let rows = from..to;
+            let names: StringArray = rows.clone().map(|i| Some(format!("name {i}"))).collect();
+            let batch = RecordBatch::try_from_iter([
+                ("object_id", Arc::new(names) as ArrayRef),
+                ("ra", Arc::new(Float64Array::from_iter_values(rows.clone().map(f64::from)))),
+                ("dec", Arc::new(Float64Array::from_iter_values(rows.clone().map(|_| 0.0)))),
+                ("row", Arc::new(Int32Array::from_iter_values(rows))),
+            ])
+            .expect("a batch");
+            let to = File::create(folder.join(format!("{file}.parquet"))).expect("a file");
+            let properties = WriterProperties::builder().set_max_row_group_row_count(Some(16)).build();
+            let mut writer = ArrowWriter::try_new(to, batch.schema(), Some(properties)).expect("a writer");
+            writer.write(&batch).expect("written");
+            writer.close().expect("closed");
+        }
+        Input::open(folder, "object_id", &folder.join("scratch")).expect("a catalogue")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn rows_come_as_they_are_asked_for(
+            rows in proptest::collection::vec(proptest::option::weighted(0.9, 0u32..80), 0..40),
+            row_bytes in prop_oneof![Just(1u64), Just(GAP_BYTES), Just(GAP_BYTES / 3)],
+        ) {
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut input = catalogue(folder.path());
+            input.row_bytes = row_bytes;
+            let batch = input.read(&rows, None).expect("rows");
+            let found = batch.column_by_name("row").expect("the column").as_primitive::<arrow_array::types::Int32Type>();
+            let found: Vec<Option<u32>> = found.iter().map(|v| v.map(|v| v as u32)).collect();
+            prop_assert_eq!(&found, &rows);
+            let names = input.names_in(&input.read(&rows, Some("object_id")).expect("rows")).expect("names");
+            let expected: Vec<Option<String>> = rows.iter().map(|r| r.map(|r| format!("name {r}"))).collect();
+            prop_assert_eq!(names.iter().map(|n| n.map(str::to_owned)).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn two_objects_of_one_name_are_refused_wherever_they_are() {
+        let folder = tempfile::tempdir().expect("a folder");
+        catalogue(folder.path());
+        std::fs::copy(folder.path().join("b.parquet"), folder.path().join("c.parquet")).expect("copied");
+        let error = Input::open(folder.path(), "object_id", &folder.path().join("scratch")).expect_err("double");
+        assert!(error.to_string().contains("two objects are called `name 50`"), "{error}");
+    }
 }

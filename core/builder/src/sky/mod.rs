@@ -5,7 +5,9 @@
 
 mod catalogues;
 mod choose;
+mod convert;
 mod input;
+mod join;
 mod positions;
 #[cfg(test)]
 mod tests;

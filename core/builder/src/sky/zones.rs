@@ -53,24 +53,29 @@ impl Zones {
         // About as many objects in the part of a zone that is searched as there are false candidates anyway.
         let height = radius.clamp(LOWEST, 180.0);
         let count = (180.0 / height).ceil() as usize + 1;
-        let mut keyed: Vec<(u32, Object)> = (0..positions.len())
+        // Short keys are sorted, and points looked up after.
+        let mut keys: Vec<(u32, u32, f64)> = (0..positions.len())
             .into_par_iter()
             .filter_map(|i| {
                 let (ra, dec) = positions.get(i)?;
                 let ra = if ra >= 360.0 { ra - 360.0 } else { ra };
-                let row = u32::try_from(i).ok()?;
-                Some((zone(dec, height) as u32, Object { ra, point: unit((ra, dec)), row }))
+                Some((zone(dec, height) as u32, u32::try_from(i).ok()?, ra))
             })
             .collect();
-        keyed.par_sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.ra.total_cmp(&b.1.ra)).then(a.1.row.cmp(&b.1.row)));
+        keys.par_sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.2.total_cmp(&b.2)).then(a.1.cmp(&b.1)));
         let mut starts = vec![0; count + 1];
-        for (zone, _) in &keyed {
+        for (zone, ..) in &keys {
             starts[*zone as usize + 1] += 1;
         }
         for i in 1..starts.len() {
             starts[i] += starts[i - 1];
         }
-        Self { height, starts, objects: keyed.into_iter().map(|k| k.1).collect() }
+        let object = |(_, row, ra): &(u32, u32, f64)| {
+            let point = unit(positions.get(*row as usize)?);
+            Some(Object { ra: *ra, point, row: *row })
+        };
+        let objects = keys.par_iter().filter_map(object).collect();
+        Self { height, starts, objects }
     }
 
     fn zone(&self, zone: usize) -> &[Object] {
