@@ -1,9 +1,11 @@
 //! `panchroma check CONFIG`: everything that can be known before training.
 
+use super::progress::{Counter, MOST_LEFT_OUT, left_out};
 use super::{ConfigArgs, JsonArgs, print, print_json};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use panchroma_core::data::{Catalogue, Split};
+use panchroma_core::model::BadRow;
 use panchroma_core::reexport::candle_core::Device;
 use panchroma_core::{Mode, Model, Plan, Registry, Result};
 use serde::Serialize;
@@ -42,6 +44,8 @@ struct Checked {
     splits: BTreeMap<String, SplitCount>,
     steps: u64,
     epochs: f64,
+    /// What will be left out, with `bad_rows = "absent"`.
+    bad_rows: Vec<BadRow>,
 }
 
 pub(super) fn run(args: &CheckArgs) -> Result<()> {
@@ -51,13 +55,20 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
     let columns = model.columns(&experiment.evaluate.columns(&experiment.probes));
     let catalogue = Catalogue::open(&experiment.data, &columns)?;
     let train = catalogue.split(Split::Train)?;
-    model.fit(|| train.chunks(1024).map(|chunk| catalogue.read(chunk)))?;
+    model.fit(|| train.chunks(1024).map(|chunk| catalogue.read(chunk))).map_err(|e| catalogue.locate(e))?;
     let mut splits = BTreeMap::new();
-    for split in [Split::Train, Split::Validation, Split::Test] {
+    let mut counter = Counter::new(args.json(), "objects prepared");
+    let mut before = 0;
+    for split in Split::ALL {
         if let Ok(rows) = catalogue.split(split) {
-            splits.insert(split.to_string(), count(&model, &catalogue, &rows)?);
+            let found = count(&model, &catalogue, &rows, &mut |done| {
+                counter.at((before + done) as u64, catalogue.len() as u64);
+            });
+            splits.insert(split.to_string(), found.map_err(|e| catalogue.locate(e))?);
+            before += rows.len();
         }
     }
+    counter.finish();
     let config = &experiment.train;
     let per_epoch = (train.len() / config.batch).max(1) as f64 / config.accumulate as f64;
     let checked = Checked {
@@ -66,19 +77,22 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
         splits,
         steps: config.max_steps,
         epochs: config.max_steps as f64 / per_epoch,
+        bad_rows: model.new_bad_rows(),
     };
     if args.json() { print_json(&checked) } else { print(&show(&checked)) }
 }
 
-fn count(model: &Model, catalogue: &Catalogue, rows: &[u32]) -> Result<SplitCount> {
+fn count(model: &Model, catalogue: &Catalogue, rows: &[u32], progress: &mut dyn FnMut(usize)) -> Result<SplitCount> {
     let mut with: BTreeMap<String, usize> = model.modalities().map(|m| (m.to_owned(), 0)).collect();
-    let mut with_two = 0;
+    let (mut with_two, mut done) = (0, 0);
     for chunk in rows.chunks(256) {
         let batch = model.prepare(catalogue.read(chunk)?, Mode::Evaluate, 0)?;
         for (name, tokens) in &batch.tokens {
             *with.entry(name.clone()).or_default() += tokens.present.iter().filter(|p| **p).count();
         }
         with_two += (0..batch.len()).filter(|i| batch.tokens.values().filter(|t| t.present[*i]).count() >= 2).count();
+        done += batch.len();
+        progress(done);
     }
     Ok(SplitCount { objects: rows.len(), with, with_two })
 }
@@ -104,10 +118,16 @@ fn show(checked: &Checked) -> String {
     }
     let heads: Vec<String> =
         plan.heads.iter().map(|h| format!("{} (weight {}, {} view)", h.name, h.weight, h.view)).collect();
+    let bad = &checked.bad_rows;
+    let mut left_out_lines: Vec<String> = bad.iter().take(MOST_LEFT_OUT).map(left_out).collect();
+    if bad.len() > MOST_LEFT_OUT {
+        left_out_lines.push(format!("and {} more; `--json` lists all", bad.len() - MOST_LEFT_OUT));
+    }
+    let verdict = if bad.is_empty() { "no problem found".into() } else { left_out_lines.join("\n") };
     format!(
         "{}\n\n{}\n\n{}\n\nheads: {}\n{} steps of {} objects, {:.1} epochs\n\
          at most {:.1} GFLOP per step, {:.0} MiB for parameters and moments, {:.0} MiB for activations (estimates)\n\
-         no problem found\n",
+         {verdict}\n",
         modalities.trim_fmt(),
         parameters.trim_fmt(),
         data.trim_fmt(),

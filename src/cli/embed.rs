@@ -28,7 +28,7 @@ pub(super) struct EmbedArgs {
     /// Objects of which split
     #[arg(long, value_enum, default_value_t = Which::All)]
     split: Which,
-    /// Another catalogue than the run's
+    /// Another catalogue than the run's, in place of all that it read
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
     /// Change one value of the run's config
@@ -64,6 +64,7 @@ pub(super) fn run(args: &EmbedArgs) -> Result<()> {
     let (mut experiment, model, _) = load_run(&args.run, &args.set, &registry, &args.device.device())?;
     if let Some(path) = &args.data {
         experiment.data.path.clone_from(path);
+        experiment.data.also.clear();
     }
     // A catalogue may lack whole modalities; the last line says how many objects had which.
     let columns: Vec<Column> = model.columns(&[]).into_iter().map(Column::optional).collect();
@@ -79,8 +80,10 @@ pub(super) fn run(args: &EmbedArgs) -> Result<()> {
     let total = rows.len();
     let embeddings = Embeddings::new(&model, &catalogue, &rows, experiment.evaluate.batch, &mut |done| {
         progress.on(Event::Evaluating { done, total });
-    })?;
+    })
+    .map_err(|error| catalogue.locate(error))?;
     progress.finish();
+    model.new_bad_rows().into_iter().for_each(|bad| progress.on(Event::BadRow(bad)));
     embeddings.write_parquet(&args.out)?;
     let with: BTreeMap<&str, usize> = embeddings
         .trunk

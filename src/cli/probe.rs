@@ -50,8 +50,10 @@ pub(super) fn run(args: &ProbeArgs) -> Result<()> {
         probes: &experiment.probes,
         seed: experiment.run.seed,
         progress: &mut |done, total| progress.on(Event::Evaluating { done, total }),
-    })?;
+    })
+    .map_err(|error| catalogue.locate(error))?;
     progress.finish();
+    model.new_bad_rows().into_iter().for_each(|bad| progress.on(Event::BadRow(bad)));
     if args.json() {
         return print_json(&evaluation.results);
     }

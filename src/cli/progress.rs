@@ -1,6 +1,7 @@
 //! What a training shows while it runs: a bar on a terminal, a line now and then in a file.
 
 use indicatif::{ProgressBar, ProgressStyle};
+use panchroma_core::model::BadRow;
 use panchroma_core::train::{Event, Observer};
 use serde_json::Value;
 use std::io::IsTerminal;
@@ -23,7 +24,12 @@ pub(super) struct Progress {
 const EVERY: Duration = Duration::from_secs(10);
 
 /// So many measurements that were left out are shown.
-const MOST_LEFT_OUT: usize = 5;
+pub(super) const MOST_LEFT_OUT: usize = 5;
+
+/// What is said of a measurement that was left out.
+pub(super) fn left_out(bad: &BadRow) -> String {
+    format!("left out: {} of `{}`, {}", bad.modality, bad.object, bad.reason)
+}
 
 impl Progress {
     /// `quiet` shows nothing, for `--json`.
@@ -67,6 +73,15 @@ impl Progress {
 impl Observer for Progress {
     fn on(&mut self, event: Event<'_>) {
         match event {
+            Event::Fitting { done, total } => {
+                if self.bar.is_none() {
+                    self.bar(total as u64, 0, "{bar:30} {pos}/{len} objects read for scalers");
+                }
+                if let Some(bar) = &self.bar {
+                    bar.set_position(done as u64);
+                }
+                self.line(false, || format!("read {done}/{total} objects for scalers"));
+            }
             Event::Ready { parameters, objects, step, steps } => {
                 self.steps = steps;
                 if !self.quiet {
@@ -107,8 +122,9 @@ impl Observer for Progress {
                 self.left_out += 1;
                 // The log has all of them.
                 if !self.quiet && self.left_out <= MOST_LEFT_OUT {
-                    let last = if self.left_out == MOST_LEFT_OUT { "; of more see log.jsonl" } else { "" };
-                    let line = format!("left out: {} of `{}`, {}{last}", bad.modality, bad.object, bad.reason);
+                    let more = if self.steps > 0 { "; of more see log.jsonl" } else { "; more are not shown" };
+                    let last = if self.left_out == MOST_LEFT_OUT { more } else { "" };
+                    let line = format!("{}{last}", left_out(&bad));
                     match &self.bar {
                         Some(bar) => bar.println(line),
                         None => eprintln!("{line}"),

@@ -14,7 +14,7 @@ use arrow_array::{Array, RecordBatch};
 use arrow_schema::{ArrowError, DataType};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -80,7 +80,7 @@ impl Catalogue {
     /// [`DataError`]: no such folder, no files, damaged files, missing columns, columns of another
     /// type, names that are missing or not unique.
     pub fn open(config: &DataConfig, columns: &[Column]) -> Result<Self> {
-        let (mut files, mut names) = (Vec::new(), Vec::new());
+        let (mut files, mut names, mut owners) = (Vec::new(), Vec::new(), Vec::new());
         let mut rows = 0u64;
         for (number, path) in std::iter::once(&config.path).chain(&config.also).enumerate() {
             let listing = list(path)?;
@@ -91,6 +91,7 @@ impl Catalogue {
             }
             let before = if number == 0 { String::new() } else { format!("{number}/") };
             names.extend(own.iter().map(|f| format!("{before}{}", relative(&listing.root, &f.path))));
+            owners.extend(own.iter().map(|_| path.as_path()));
             files.extend(own);
             rows += found;
         }
@@ -101,7 +102,7 @@ impl Catalogue {
             }
             _ => {}
         }
-        let canonical = canonical(&files, columns, config.also.is_empty())?;
+        let canonical = canonical(&files, &owners, columns)?;
         let (ids, pixels) = read_ids(&files, config)?;
         check_unique(&files, &ids)?;
         let mut splits: [Vec<u32>; 3] = Default::default();
@@ -194,6 +195,19 @@ impl Catalogue {
         Rows::asked(ids, batch.map_err(|source| DataError::Arrow { column: "*".into(), source })?, &self.asked)
     }
 
+    /// Adds to an error about an object where the object is.
+    #[must_use]
+    pub fn locate(&self, error: Error) -> Error {
+        let Error::Data(data) = error else { return error };
+        let DataError::BadValue { object, .. } = &*data else { return Error::Data(data) };
+        let row = self.ids.iter().zip(0u32..).find(|(id, _)| *id == object).map(|(_, row)| row);
+        let run = row.and_then(|row| self.runs.get(self.runs.partition_point(|run| run.first <= row).checked_sub(1)?));
+        match run.and_then(|run| Some((self.files.get(run.file)?.path.clone(), run.run.group))) {
+            Some((file, group)) => DataError::BadRow { file, group, value: data }.into(),
+            None => Error::Data(data),
+        }
+    }
+
     fn decode(&self, run: &FileRun) -> Result<RecordBatch> {
         match self.files.get(run.file) {
             Some(file) => file.decode(run.run, &self.columns),
@@ -267,29 +281,31 @@ fn relative(root: &Path, path: &Path) -> String {
     parts.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
-/// Checks every column in every file, and finds the form that fits all files. A required column must be in `every` file, or in
-/// one.
-fn canonical(files: &[ParquetFile], columns: &[Column], every: bool) -> Result<Vec<Canonical>> {
+/// Checks every column in every file, and finds the form that fits all files. A catalogue has a required column in all of its
+/// files or in none, and one catalogue has it; `owners` says to which each file belongs.
+fn canonical(files: &[ParquetFile], owners: &[&Path], columns: &[Column]) -> Result<Vec<Canonical>> {
     let mut wanted: BTreeMap<&str, Canonical> = BTreeMap::new();
     for column in columns {
         let mut leaf: Option<DataType> = None;
-        let mut missing = None;
-        for file in files {
+        let mut missing: BTreeMap<&Path, Error> = BTreeMap::new();
+        let mut with: BTreeSet<&Path> = BTreeSet::new();
+        for (file, owner) in files.iter().zip(owners) {
             let found = match file.find(column) {
-                Err(Error::Data(error)) if !every && matches!(*error, DataError::ColumnMissing { .. }) => {
-                    missing.get_or_insert(Error::Data(error));
+                Err(Error::Data(error)) if matches!(*error, DataError::ColumnMissing { .. }) => {
+                    missing.entry(owner).or_insert(Error::Data(error));
                     continue;
                 }
                 found => found?,
             };
             let Some(found) = found else { continue };
+            with.insert(owner);
             leaf = Some(match leaf {
                 None | Some(DataType::Null) => found.leaf,
                 Some(leaf) if leaf == found.leaf || found.leaf == DataType::Null => leaf,
                 Some(_) => column.kind.widest(),
             });
         }
-        if let (None, Some(error)) = (&leaf, missing) {
+        if let Some((_, error)) = missing.into_iter().find(|(owner, _)| with.is_empty() || with.contains(owner)) {
             return Err(error);
         }
         let Some(leaf) = leaf else { continue };

@@ -160,6 +160,26 @@ pub enum DataError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The same, with the file that holds the object.
+    #[error("{value}, in `{}` (row group {group})", file.display())]
+    BadRow {
+        /// The file.
+        file: PathBuf,
+        /// Row group, from 0.
+        group: usize,
+        /// What is wrong.
+        value: Box<DataError>,
+    },
+    /// A split has fewer batches than there are processes to share them.
+    #[error("{batches} batches of {batch} objects can't be divided between {processes} processes")]
+    TooFewBatches {
+        /// In an epoch.
+        batches: u64,
+        /// Objects in a batch.
+        batch: usize,
+        /// Who shares them.
+        processes: u64,
+    },
     /// Rows and names differ in number.
     #[error("{ids} names for {rows} rows")]
     IdCount {
@@ -283,6 +303,8 @@ impl DataError {
                 "correct it; or train with `bad_rows = \"absent\"` in [data], which goes on without that measurement"
                     .into(),
             ),
+            Self::BadRow { value, .. } => value.hint(),
+            Self::TooFewBatches { .. } => Some("lower `batch` in [train], or use fewer processes".into()),
             Self::NoMatch { .. } => Some("are positions in degrees, and of one epoch? raise `--radius`".into()),
             Self::NotWritable { .. } => Some("write to a folder, and copy it".into()),
             Self::Exists { .. } => Some("remove it, or give another name".into()),

@@ -96,7 +96,8 @@ impl<T: Send + 'static> Loader<T> {
     /// Starts the threads. `make` is called on them with the rows of a batch.
     ///
     /// # Errors
-    /// [`DataError::Thread`] if the system gives no thread.
+    /// [`DataError::Thread`] if the system gives no thread; [`DataError::TooFewBatches`] if this share of an epoch is empty
+    /// though the epoch is not.
     pub fn start(plan: LoaderPlan, make: Arc<Make<T>>) -> Result<Self> {
         let order = Order {
             rows: Arc::clone(&plan.rows),
@@ -109,6 +110,9 @@ impl<T: Send + 'static> Loader<T> {
         let share = if plan.shuffle { all / ranks.max(1) } else { all.div_ceil(ranks.max(1)) };
         let first = rank.saturating_mul(share).min(all);
         let batches = if rank < ranks { share.min(all - first) } else { 0 };
+        if batches == 0 && all > 0 && plan.shuffle {
+            return Err(DataError::TooFewBatches { batches: all, batch: plan.batch, processes: ranks }.into());
+        }
         let position = normal(plan.position, batches);
         let threads = plan.threads.max(1);
         let state = State { next: position, taken: 0, given: 0, ready: BTreeMap::new(), stop: false };

@@ -160,6 +160,13 @@ pub enum TrainError {
         /// The heads, each as `[head.NAME]`.
         heads: Vec<String>,
     },
+    /// All steps were taken, and what the model is worth can't be measured.
+    #[error("the model is trained, but can't be measured")]
+    NotMeasured {
+        /// Why.
+        #[source]
+        source: Box<crate::Error>,
+    },
     /// No batch gave a loss.
     #[error("no head gives a loss: looked at {batches} batches of {batch} objects")]
     NothingToLearn {
@@ -177,6 +184,10 @@ impl TrainError {
         Some(match self {
             Self::NotFinite { .. } => {
                 "lower `train.learning_rate` or set `train.clip_norm`; the last checkpoint is untouched".into()
+            }
+            Self::NotMeasured { source } => {
+                let cause = source.hint().map(|hint| format!("{hint}. ")).unwrap_or_default();
+                format!("{cause}nothing is lost: the same command with `--resume` takes no further step and measures again")
             }
             Self::DeadGradient { .. } => {
                 "nothing would train it: remove the part that it belongs to, or add a head that uses it; a plugin's operation may lack a backward".into()

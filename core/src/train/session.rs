@@ -115,11 +115,7 @@ impl Session<'_> {
             first.get_or_insert_with(|| started.elapsed().as_secs_f64());
             line.insert("seconds".into(), seconds.into());
             self.log.write(self.step, &line)?;
-            for bad in self.feed.model.new_bad_rows() {
-                let row = serde_json::to_value(&bad).unwrap_or_default();
-                self.log.write(self.step, &Map::from_iter([("bad_row".to_owned(), row)]))?;
-                observer.on(Event::BadRow(bad));
-            }
+            self.log_bad_rows(observer)?;
             let loss = line.get("loss").and_then(Value::as_f64).unwrap_or(f64::NAN);
             observer.on(Event::Step { step: self.step, loss, seconds });
             let step = self.step;
@@ -149,6 +145,16 @@ impl Session<'_> {
         }
         self.write_checkpoint(observer)?;
         Ok(first.unwrap_or_default())
+    }
+
+    /// Says what was left out since the last call.
+    fn log_bad_rows(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        for bad in self.feed.model.new_bad_rows() {
+            let row = serde_json::to_value(&bad).unwrap_or_default();
+            self.log.write(self.step, &Map::from_iter([("bad_row".to_owned(), row)]))?;
+            observer.on(Event::BadRow(bad));
+        }
+        Ok(())
     }
 
     /// One optimizer step; gives its line of the log.
@@ -341,6 +347,7 @@ impl Session<'_> {
             progress: &mut |done, total| observer.on(Event::Evaluating { done, total }),
         })?;
         self.swap()?;
+        self.log_bad_rows(observer)?;
         Ok(evaluation)
     }
 }

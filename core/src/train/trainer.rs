@@ -4,13 +4,14 @@ use super::checkpoint;
 use super::ema::Ema;
 use super::run::Existing;
 use super::session::{Feed, Session, restore};
-use super::{AdamW, CheckpointError, Group, RunFolder, RunLog, check_gradients};
+use super::{AdamW, CheckpointError, Group, RunFolder, RunLog, TrainError, check_gradients};
 use crate::data::{Catalogue, Position, Split};
 use crate::evaluate::Evaluation;
 use crate::model::BadRow;
-use crate::{Experiment, Model, Registry, Result, ops};
+use crate::{Error, Experiment, Model, Registry, Result, ops};
 use candle_core::Device;
 use serde_json::{Map, Value};
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -37,6 +38,13 @@ pub struct TrainOptions {
 pub enum Event<'a> {
     /// A measurement was left out, with `bad_rows = "absent"`.
     BadRow(BadRow),
+    /// Scalers and the like learn from the training split, which may take several passes.
+    Fitting {
+        /// Objects read in this pass.
+        done: usize,
+        /// Objects in all.
+        total: usize,
+    },
     /// The data is open and the model built.
     Ready {
         /// Trainable numbers.
@@ -111,73 +119,102 @@ pub fn train(
 ) -> Result<Outcome> {
     let started = Instant::now();
     ops::keep_large_buffers();
-    let mut model = Model::new(experiment, registry, &options.device)?;
+    let model = Model::new(experiment, registry, &options.device)?;
     let columns = model.columns(&experiment.evaluate.columns(&experiment.probes));
     let catalogue = Arc::new(Catalogue::open(&experiment.data, &columns)?);
-    let rows = catalogue.split(Split::Train)?;
-    let run = RunFolder::new(&experiment.run.folder());
-    let existing = match (options.resume, options.overwrite) {
-        (true, _) => Existing::Resume,
-        (_, true) => Existing::Overwrite,
-        _ => Existing::Refuse,
-    };
-    run.check(experiment, existing)?;
-    let resumed = match checkpoint::latest(&run.checkpoints()) {
-        Some(folder) if options.resume => Some((checkpoint::read_state(&folder)?, folder)),
-        _ => None,
-    };
-    match &resumed {
-        Some((state, _)) => {
-            if state.data_fingerprint != catalogue.fingerprint() {
-                let (path, data) = (run.path().to_path_buf(), experiment.data.path.clone());
-                return Err(CheckpointError::OtherData { path, data }.into());
+    let training = Training { experiment, registry, options, started, catalogue: Arc::clone(&catalogue) };
+    training.run(model, observer).map_err(|error| catalogue.locate(error))
+}
+
+/// A training whose data is open.
+struct Training<'a> {
+    experiment: &'a Experiment,
+    registry: &'a Registry,
+    options: &'a TrainOptions,
+    started: Instant,
+    catalogue: Arc<Catalogue>,
+}
+
+impl Training<'_> {
+    fn run(self, mut model: Model, observer: &mut dyn Observer) -> Result<Outcome> {
+        let Self { experiment, registry, options, started, catalogue } = self;
+        let rows = catalogue.split(Split::Train)?;
+        let run = RunFolder::new(&experiment.run.folder());
+        let existing = match (options.resume, options.overwrite) {
+            (true, _) => Existing::Resume,
+            (_, true) => Existing::Overwrite,
+            _ => Existing::Refuse,
+        };
+        run.check(experiment, existing)?;
+        let resumed = match checkpoint::latest(&run.checkpoints()) {
+            Some(folder) if options.resume => Some((checkpoint::read_state(&folder)?, folder)),
+            _ => None,
+        };
+        match &resumed {
+            Some((state, _)) => {
+                if state.data_fingerprint != catalogue.fingerprint() {
+                    let (path, data) = (run.path().to_path_buf(), experiment.data.path.clone());
+                    return Err(CheckpointError::OtherData { path, data }.into());
+                }
+                model.restore(&state.fitted)?;
             }
-            model.restore(&state.fitted)?;
+            None => {
+                let observer = RefCell::new(&mut *observer);
+                let total = rows.len();
+                model.fit(|| {
+                    rows.chunks(FIT_ROWS).enumerate().map(|(number, chunk)| {
+                        observer.borrow_mut().on(Event::Fitting { done: number * FIT_ROWS, total });
+                        catalogue.read(chunk)
+                    })
+                })?;
+            }
         }
-        None => model.fit(|| rows.chunks(FIT_ROWS).map(|chunk| catalogue.read(chunk)))?,
-    }
-    let config = &experiment.train;
-    let groups = groups(experiment);
-    let frozen = |name: &str| groups.iter().find(|g| g.holds(name)).is_some_and(|g| g.learning_rate == 0.0);
-    let parameters = model.parameters().all();
-    let feed = Feed { experiment, catalogue, model: Arc::new(model), rows };
-    let mut optimizer = AdamW::new(parameters.clone(), groups.clone(), config.betas, config.epsilon);
-    let mut ema = if config.ema > 0.0 { Some(Ema::new(config.ema, &parameters)?) } else { None };
-    match &resumed {
-        Some((state, folder)) => restore(folder, state.step, &parameters, &mut optimizer, ema.as_mut())?,
-        None => {
-            let batches = feed.first(GUARD_BATCH)?;
-            check_gradients(&feed.model, &frozen, &mut batches.map(|batch| batch.map(|(_, batch)| batch)))?;
+        let config = &experiment.train;
+        let groups = groups(experiment);
+        let frozen = |name: &str| groups.iter().find(|g| g.holds(name)).is_some_and(|g| g.learning_rate == 0.0);
+        let parameters = model.parameters().all();
+        let feed = Feed { experiment, catalogue, model: Arc::new(model), rows };
+        let mut optimizer = AdamW::new(parameters.clone(), groups.clone(), config.betas, config.epsilon);
+        let mut ema = if config.ema > 0.0 { Some(Ema::new(config.ema, &parameters)?) } else { None };
+        match &resumed {
+            Some((state, folder)) => restore(folder, state.step, &parameters, &mut optimizer, ema.as_mut())?,
+            None => {
+                let batches = feed.first(GUARD_BATCH)?;
+                check_gradients(&feed.model, &frozen, &mut batches.map(|batch| batch.map(|(_, batch)| batch)))?;
+            }
         }
+        // Not before all that can be wrong with config, data and checkpoint is known: a run that can't start leaves no
+        // folder, and one that can't go on stays as it is.
+        run.prepare(experiment, existing)?;
+        let state = resumed.map(|(state, _)| state);
+        let mut session = Session {
+            log: RunLog::open(run.path(), state.as_ref().map_or(0, |s| s.step))?,
+            step: state.as_ref().map_or(0, |s| s.step),
+            position: state.as_ref().map_or_else(Position::default, |s| s.position),
+            best: state.as_ref().and_then(|s| s.best),
+            saved: state.as_ref().map(|s| s.step),
+            feed,
+            parameters,
+            optimizer,
+            ema,
+            run,
+        };
+        let numbers = session.parameters.iter().map(|(_, p)| p.var.as_tensor().elem_count()).sum();
+        observer.on(Event::Ready {
+            parameters: numbers,
+            objects: session.feed.rows.len(),
+            step: session.step,
+            steps: config.max_steps,
+        });
+        let training = Instant::now();
+        let first_step_seconds = session.steps(options, started, observer)?;
+        let seconds = training.elapsed().as_secs_f64();
+        let evaluation = session.evaluate(registry, options, observer).map_err(|error| match error {
+            Error::Interrupted => error,
+            error => TrainError::NotMeasured { source: Box::new(session.feed.catalogue.locate(error)) }.into(),
+        })?;
+        Ok(Outcome { steps: session.step, seconds, first_step_seconds, evaluation, run: session.run })
     }
-    // Not before all that can be wrong with config, data and checkpoint is known: a run that can't start leaves no
-    // folder, and one that can't go on stays as it is.
-    run.prepare(experiment, existing)?;
-    let state = resumed.map(|(state, _)| state);
-    let mut session = Session {
-        log: RunLog::open(run.path(), state.as_ref().map_or(0, |s| s.step))?,
-        step: state.as_ref().map_or(0, |s| s.step),
-        position: state.as_ref().map_or_else(Position::default, |s| s.position),
-        best: state.as_ref().and_then(|s| s.best),
-        saved: state.as_ref().map(|s| s.step),
-        feed,
-        parameters,
-        optimizer,
-        ema,
-        run,
-    };
-    let numbers = session.parameters.iter().map(|(_, p)| p.var.as_tensor().elem_count()).sum();
-    observer.on(Event::Ready {
-        parameters: numbers,
-        objects: session.feed.rows.len(),
-        step: session.step,
-        steps: config.max_steps,
-    });
-    let training = Instant::now();
-    let first_step_seconds = session.steps(options, started, observer)?;
-    let seconds = training.elapsed().as_secs_f64();
-    let evaluation = session.evaluate(registry, options, observer)?;
-    Ok(Outcome { steps: session.step, seconds, first_step_seconds, evaluation, run: session.run })
 }
 
 /// Rows read at once while scalers are fitted.

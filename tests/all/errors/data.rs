@@ -1,7 +1,7 @@
 //! Wrong data: exit code 3, file and column and who reads it, and no output. Bad values are no errors.
 
 use super::refused;
-use crate::support::{ROOT, succeeds};
+use crate::support::{ROOT, fails, succeeds};
 use arrow_array::types::Float32Type;
 use arrow_array::{ArrayRef, Float64Array, ListArray, RecordBatch, StringArray, StructArray};
 use insta::assert_snapshot;
@@ -403,14 +403,95 @@ fn objects_that_make_no_sense_stop_the_run_or_count_as_missing() {
         .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["bad_row"].clone())
         .filter(|bad| !bad.is_null())
         .collect();
-    assert!(!bad.is_empty() && bad.len() <= 3, "{log}");
-    for row in &bad {
-        let object = row["object"].as_str().expect("a name");
-        assert!(["object 3", "object 22"].contains(&object) && row["modality"] == "spectrum", "{row}");
-    }
+    // Each once, whether training or the evaluation came across it.
+    let mut objects: Vec<&str> = bad.iter().filter_map(|row| row["object"].as_str()).collect();
+    objects.sort_unstable();
+    assert_eq!(objects, ["object 22", "object 3"], "{log}");
+    assert!(bad.iter().all(|row| row["modality"] == "spectrum"), "{log}");
+    // `check` knows all of them beforehand.
+    let absent = "data.bad_rows=\"absent\"";
+    let checked = succeeds(&["check", &config, "--set", absent]);
+    assert!(
+        checked.contains("left out: spectrum of `object 22`, column `spectrum.lambda`: expected ascending"),
+        "{checked}"
+    );
+    assert!(!checked.contains("no problem found"), "{checked}");
     // Each object keeps its row.
     let out = catalogue.folder.path().join("e.parquet").display().to_string();
     let said: serde_json::Value =
         serde_json::from_str(&succeeds(&["embed", &run.display().to_string(), "--out", &out, "--json"])).expect("JSON");
     assert_eq!((said["objects"].as_u64(), said["with"]["spectrum"].as_u64()), (Some(40), Some(38)), "{said}");
+}
+
+#[test]
+fn an_object_of_the_test_split_that_makes_no_sense_loses_no_training() {
+    let mut catalogue = Catalogue::good();
+    catalogue.write(OBJECTS);
+    let held_out = held_out(&catalogue.folder.path().join("data"))[0];
+    let length = |i: usize| if i == held_out { 1 } else { 20 };
+    let wavelengths =
+        (0..OBJECTS).map(|i| Some((0..20).map(|k| Some(4000.0 + 10.0 * (k % length(i)) as f32)).collect::<Vec<_>>()));
+    let wavelengths = ListArray::from_iter_primitive::<Float32Type, _, _>(wavelengths);
+    let fluxes = ListArray::from_iter_primitive::<Float32Type, _, _>((0..OBJECTS).map(|i| Some(flux(i, 20))));
+    let fields: Vec<(&str, ArrayRef)> = vec![("flux", Arc::new(fluxes)), ("lambda", Arc::new(wavelengths))];
+    catalogue.column("spectrum", Arc::new(StructArray::try_from(fields).expect("a struct")));
+    let run = catalogue.folder.path().join("run");
+    let output = format!("run.output={:?}", run.display().to_string());
+    let config = catalogue.write(OBJECTS).display().to_string();
+    let text = fails(5, &["train", &config, "--set", &output], &[]);
+    assert!(text.contains("error: the model is trained, but can't be measured"), "{text}");
+    assert!(
+        text.contains(&format!("caused by: object `object {held_out}`, column `spectrum.lambda`: expected ascending")),
+        "{text}"
+    );
+    assert!(text.contains("x.parquet` (row group 0)"), "{text}");
+    assert!(!run.join("results.json").exists());
+    succeeds(&["train", &config, "--set", &output, "--set", "data.bad_rows=\"absent\"", "--resume"]);
+    assert!(run.join("results.json").is_file());
+    let log = fs::read_to_string(run.join("log.jsonl")).expect("a log");
+    assert_eq!(log.matches("\"loss\"").count(), 2, "no step was taken again: {log}");
+}
+
+/// Numbers of the objects in the test split.
+fn held_out(data: &Path) -> Vec<usize> {
+    let mut config = panchroma_core::data::DataConfig::at(data);
+    config.split = panchroma_core::data::Fractions { train: 0.7, validation: 0.0, test: 0.3 };
+    let catalogue = panchroma_core::data::Catalogue::open(&config, &[]).expect("a catalogue");
+    let rows = catalogue.split(panchroma_core::data::Split::Test).expect("objects");
+    rows.iter().map(|row| *row as usize).collect()
+}
+
+#[test]
+fn scalers_see_the_training_split_alone() {
+    let fitted = |outlier: Option<f64>| {
+        let mut catalogue = Catalogue::good();
+        catalogue.write(OBJECTS);
+        let held_out = held_out(&catalogue.folder.path().join("data"));
+        catalogue.numbers("a", |i| Some(if held_out.contains(&i) { outlier.unwrap_or(i as f64) } else { i as f64 }));
+        let config = catalogue.write(OBJECTS).display().to_string();
+        let run = catalogue.folder.path().join("run");
+        succeeds(&["train", &config, "--set", &format!("run.output={:?}", run.display().to_string())]);
+        let state = fs::read(run.join("checkpoints/step-000002/state.json")).expect("a checkpoint");
+        serde_json::from_slice::<serde_json::Value>(&state).expect("JSON")["fitted"]["host"].clone()
+    };
+    let plain = fitted(None);
+    assert!(plain.is_object(), "{plain}");
+    assert_eq!(plain, fitted(Some(1e9)));
+}
+
+#[test]
+fn another_catalogue_takes_the_place_of_all_that_a_run_read() {
+    let catalogue = Catalogue::good();
+    let mut more = Catalogue::good();
+    more.column("object_id", Arc::new(StringArray::from_iter_values((0..OBJECTS).map(|i| format!("more {i}")))));
+    more.write(OBJECTS);
+    let config = catalogue.write(OBJECTS).display().to_string();
+    let (run, out) = (catalogue.folder.path().join("run"), catalogue.folder.path().join("e.parquet"));
+    let output = format!("run.output={:?}", run.display().to_string());
+    let other = more.folder.path().join("data").display().to_string();
+    succeeds(&["train", &config, "--set", &output, "--set", &format!("data.also=[{other:?}]")]);
+    let (run, out) = (run.display().to_string(), out.display().to_string());
+    let said = succeeds(&["embed", &run, "--out", &out, "--json", "--data", &other]);
+    let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(said["objects"].as_u64(), Some(OBJECTS as u64), "{said}");
 }

@@ -341,9 +341,60 @@ fn objects_of_several_catalogues_have_what_their_own_has() {
     assert_eq!(rows.numbers("x").unwrap(), [None, Some(3.0)]);
     assert_eq!(rows.numbers("y").unwrap(), [Some(8.0), None]);
     assert_eq!(rows.ragged_f32("lightcurve.flux").unwrap().present, [false, true]);
+    // A catalogue that has a column has it in all of its files.
+    write(&second.path().join("b.parquet"), &batch(vec![("object_id", strings(["s3"]))]), 2);
+    match data_error(Catalogue::open(&config, &[Column::number("y")])) {
+        DataError::ColumnMissing { file, column, .. } => {
+            assert_eq!((file, column.as_str()), (second.path().join("b.parquet"), "y"));
+        }
+        other => panic!("{other:?}"),
+    }
+    std::fs::remove_file(second.path().join("b.parquet")).unwrap();
     // In neither, and twice the same names.
     let open = |config: &DataConfig, column| data_error(Catalogue::open(config, &[column]));
     assert!(matches!(open(&config, Column::number("z")), DataError::ColumnMissing { .. }));
     let twice = DataConfig { also: vec![first.path().to_path_buf()], ..config };
     assert!(matches!(open(&twice, Column::number("x")), DataError::DuplicateId { .. }));
+}
+
+#[test]
+fn an_error_about_an_object_says_where_it_is() {
+    let folder = folder();
+    let catalogue = open(folder.path()).unwrap();
+    let bad = |object: &str| {
+        let (object, column, reason) = (object.into(), "flux".into(), "is odd".into());
+        catalogue.locate(DataError::BadValue { object, column, reason }.into())
+    };
+    let file = folder.path().join("c.parquet");
+    // Objects from 41 on, in groups of 7: number 50 is the third of the second.
+    assert_eq!(
+        bad("o50").to_string(),
+        format!("object `o50`, column `flux`: is odd, in `{}` (row group 1)", file.display())
+    );
+    assert_eq!(bad("o50").hint(), bad("nobody").hint());
+    assert_eq!(bad("nobody").to_string(), "object `nobody`, column `flux`: is odd");
+    assert!(matches!(catalogue.locate(crate::Error::Interrupted), crate::Error::Interrupted));
+}
+
+/// Overwrites a column of a row group with bytes that nothing can be read from.
+fn spoil(path: &Path, group: usize, leaf: usize) {
+    use ::parquet::file::reader::FileReader;
+    let reader = ::parquet::file::reader::SerializedFileReader::new(std::fs::File::open(path).unwrap()).unwrap();
+    let (start, length) = reader.metadata().row_group(group).column(leaf).byte_range();
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[start as usize..(start + length) as usize].fill(0xff);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn columns_and_row_groups_that_nobody_asks_for_are_not_read() {
+    let folder = folder();
+    let file = folder.path().join("c.parquet");
+    // The leaf columns are the name, x, the fluxes and the pixel.
+    (0..9).for_each(|group| spoil(&file, group, 2));
+    spoil(&file, 0, 1);
+    let catalogue = Catalogue::open(&DataConfig::at(folder.path()), &[Column::number("x")]).unwrap();
+    assert_eq!(catalogue.read(&[50, 99]).unwrap().numbers("x").unwrap(), [Some(50.0), Some(99.0)]);
+    assert!(catalogue.read(&[41]).is_err(), "the spoilt group can't be read");
+    assert!(open(folder.path()).unwrap().read(&[50]).is_err(), "the spoilt column can't be read");
 }
