@@ -5,7 +5,7 @@ use super::chart::{Chart, Dot, Layer, pixels};
 use super::colours::{BLUE, CLASSES, OTHER};
 use super::figure::Figure;
 use super::spread;
-use panchroma_builder::describe::{Measured, Pixels, Sampled};
+use panchroma_builder::describe::{Measured, Pixels, Quantity, Sampled};
 use panchroma_core::Result;
 use panchroma_core::bands::wavelength_angstrom;
 use panchroma_image::rgb::lupton;
@@ -53,9 +53,10 @@ fn drawing(measured: &Measured) -> Option<Drawing> {
         Measured::Samples { name, axis, value, groups } => (name, axis, value, groups),
     };
     let all = || groups.iter().flat_map(|(_, samples)| samples);
-    let x = Axis::linear(axis, all().map(|s| s.at))?;
-    let y = Axis::linear(value, robust(&all().map(|s| s.value).collect::<Vec<_>>()))?;
-    let dots = all().count() <= DOTS && axis != "lambda" && axis != "wavelength" && axis != "index";
+    let x = Axis::linear(&label(axis), all().map(|s| s.at))?;
+    let y = Axis::linear(&label(value), robust(&all().map(|s| s.value).collect::<Vec<_>>()))?;
+    let scattered = ["time", "phase"].contains(&axis.name.as_str()) || groups.len() > 1;
+    let dots = scattered && all().count() <= DOTS;
     let (mut layers, mut key) = (Vec::new(), Vec::new());
     for ((group, samples), colour) in groups.iter().zip(CLASSES.into_iter().chain(std::iter::repeat(OTHER))) {
         let mut samples: Vec<&Sampled> = spread(samples.len(), SAMPLES).filter_map(|i| samples.get(i)).collect();
@@ -83,6 +84,14 @@ fn drawing(measured: &Measured) -> Option<Drawing> {
     }
     let size = (2.0 * Chart::SIZE.0, Chart::SIZE.1);
     Some(Drawing::Chart(Chart { title: name.clone(), size, x, y, layers }, key))
+}
+
+/// Name and unit.
+fn label(quantity: &Quantity) -> String {
+    match &quantity.unit {
+        Some(unit) => format!("{} [{unit}]", quantity.name),
+        None => quantity.name.clone(),
+    }
 }
 
 /// What is left without the outermost 0.5 % on either side, so that one cosmic ray does not flatten a spectrum.

@@ -2,10 +2,10 @@
 
 use super::leaves::{leaves, list, numbers, texts};
 use super::object::Object;
+use super::validate::ascending;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::DataType;
-use std::collections::BTreeMap;
+use arrow_schema::{DataType, Field};
 
 /// One measurement of an object: a struct column.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,12 +22,21 @@ pub enum Measured {
         /// The column.
         name: String,
         /// The field along which they lie; `index` if the column has none.
-        axis: String,
+        axis: Quantity,
         /// The field that is drawn.
-        value: String,
+        value: Quantity,
         /// By band or channel; one without a name if there are none.
         groups: Vec<(String, Vec<Sampled>)>,
     },
+}
+
+/// What an axis counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quantity {
+    /// Name of the field.
+    pub name: String,
+    /// Its unit, if the catalogue says.
+    pub unit: Option<String>,
 }
 
 /// One plane of an image.
@@ -52,11 +61,13 @@ pub struct Sampled {
     pub error: f64,
 }
 
-/// Names that the axis of samples goes by, and fields of errors as such or as inverse variance.
+/// Names that the axis of samples goes by, values, and fields of errors as such. Other names are told apart by what the
+/// fields hold.
 const AXES: [&str; 7] = ["time", "lambda", "wavelength", "phase", "frequency", "energy", "x"];
 const ERRORS: [&str; 3] = ["flux_err", "error", "value_err"];
 const VALUES: [&str; 4] = ["flux", "value", "signal", "y"];
-const GROUPS: [&str; 3] = ["band", "channel", "view"];
+/// Neither values nor an axis.
+const BESIDE: [&str; 7] = ["ivar", "mask", "lsf_sigma", "psf_fwhm", "scale", "limit", "flag"];
 
 impl Object {
     /// What it measured, and its plain columns as text. What it lacks is left out.
@@ -68,12 +79,23 @@ impl Object {
                 continue;
             }
             let name = field.name();
+            let quantity = |field: &Field, path: &str, name: &str| Quantity {
+                name: name.into(),
+                unit: self.units.get(path).or_else(|| field.metadata().get("unit")).filter(|u| !u.is_empty()).cloned(),
+            };
             match column.data_type() {
-                DataType::Struct(_) => measured.extend(structure(name, column)),
-                _ if list(column).is_some() => measured.extend(alone(name, column)),
+                DataType::Struct(fields) => {
+                    let fields = fields.iter().zip(column.as_struct().columns()).map(|(field, array)| {
+                        let path = format!("{name}.{}", field.name());
+                        (quantity(field, &path, field.name()), array)
+                    });
+                    measured.extend(structure(name, &fields.collect::<Vec<_>>()));
+                }
+                _ if list(column).is_some() => measured.extend(alone(quantity(field, name, name), column)),
                 _ => {
-                    if let Some(Some(text)) = texts(column).and_then(|t| t.into_iter().next()) {
-                        facts.push((name.clone(), text));
+                    if let Some(text) = fact(column) {
+                        let unit = quantity(field, name, name).unit.map(|unit| format!(" {unit}")).unwrap_or_default();
+                        facts.push((name.clone(), text + &unit));
                     }
                 }
             }
@@ -82,29 +104,57 @@ impl Object {
     }
 }
 
-fn structure(name: &str, column: &ArrayRef) -> Option<Measured> {
-    let fields: BTreeMap<&str, &ArrayRef> = match column.data_type() {
-        DataType::Struct(names) => names.iter().map(|f| f.name().as_str()).zip(column.as_struct().columns()).collect(),
-        _ => return None,
+/// A plain value as text; nine digits are more than is known of anything here.
+fn fact(column: &ArrayRef) -> Option<String> {
+    let text = texts(column)?.into_iter().next()??;
+    let number =
+        numbers(column).filter(|_| *column.data_type() == DataType::Float64).and_then(|n| n.into_iter().next());
+    let short = number.and_then(|v| format!("{v:.8e}").parse::<f64>().ok()).map(|v| v.to_string());
+    Some(short.unwrap_or(text))
+}
+
+type Fields<'a> = [(Quantity, &'a ArrayRef)];
+
+/// The first field of one of these names.
+fn named<'a>(fields: &'a Fields<'_>, names: &[&str]) -> Option<&'a (Quantity, &'a ArrayRef)> {
+    names.iter().find_map(|name| fields.iter().find(|(field, _)| field.name == *name))
+}
+
+fn structure(name: &str, fields: &Fields<'_>) -> Option<Measured> {
+    let of = |field: &(Quantity, &ArrayRef)| flat(field.1).filter(|v| !v.is_empty());
+    let free = |field: &&(Quantity, &ArrayRef)| {
+        let name = field.0.name.as_str();
+        !BESIDE.contains(&name) && !ERRORS.contains(&name) && words(field.1).is_none() && of(field).is_some()
     };
-    let value = VALUES.into_iter().find(|v| fields.contains_key(v))?;
-    let of = |name: &str| fields.get(name).and_then(|array| flat(array)).filter(|v| !v.is_empty());
+    // The axis is what goes one way only; the values are the first of the rest.
+    let axis = named(fields, &AXES).or_else(|| {
+        let one_way = |field: &&(Quantity, &ArrayRef)| {
+            let flat = first(field.1).is_some_and(|values| list(&values).is_none());
+            flat && !VALUES.contains(&field.0.name.as_str()) && of(field).is_some_and(|v| v.len() > 2 && ascending(&v))
+        };
+        fields.iter().filter(free).find(one_way)
+    });
+    let value = named(fields, &VALUES).or_else(|| {
+        let other = |field: &&(Quantity, &ArrayRef)| axis.is_none_or(|axis| axis.0 != field.0);
+        fields.iter().filter(free).find(other)
+    })?;
     // What tells samples apart is whatever differs most between them.
-    let groups = GROUPS
-        .into_iter()
-        .filter_map(|g| fields.get(g).and_then(|array| words(array)))
+    let groups = fields
+        .iter()
+        .filter_map(|(_, array)| words(array))
         .max_by_key(|names| names.iter().collect::<std::collections::BTreeSet<_>>().len());
-    if let Some(planes) = planes(fields.get(value)?, groups.as_deref(), fields.get("mask").copied()) {
+    if let Some(planes) = planes(value.1, groups.as_deref(), named(fields, &["mask"]).map(|f| f.1)) {
         return (!planes.is_empty()).then(|| Measured::Planes { name: name.into(), planes });
     }
     let values = of(value)?;
-    let axis = AXES.into_iter().find(|a| fields.contains_key(a));
-    let at = axis.and_then(of).unwrap_or_else(|| (0..values.len()).map(|i| i as f64).collect());
-    let errors = ERRORS.into_iter().find_map(of).or_else(|| {
+    let places = axis.and_then(of).filter(|at| at.len() == values.len());
+    let axis = axis.filter(|_| places.is_some()).map(|axis| axis.0.clone());
+    let at = places.unwrap_or_else(|| (0..values.len()).map(|i| i as f64).collect());
+    let errors = named(fields, &ERRORS).and_then(of).or_else(|| {
         let sigma = |v: f64| if v > 0.0 { v.sqrt().recip() } else { f64::NAN };
-        Some(of("ivar")?.into_iter().map(sigma).collect())
+        Some(of(named(fields, &["ivar"])?)?.into_iter().map(sigma).collect())
     });
-    let flags = of("mask").unwrap_or_default();
+    let flags = named(fields, &["mask"]).and_then(of).unwrap_or_default();
     let mut by_group: Vec<(String, Vec<Sampled>)> = Vec::new();
     for (i, (&at, &value)) in at.iter().zip(&values).enumerate() {
         if flags.get(i).is_some_and(|f| *f != 0.0) || !at.is_finite() || !value.is_finite() {
@@ -118,19 +168,26 @@ fn structure(name: &str, column: &ArrayRef) -> Option<Measured> {
             None => by_group.push((group.into(), vec![sample])),
         }
     }
-    let axis = axis.unwrap_or("index").to_owned();
-    (!by_group.is_empty()).then(|| Measured::Samples { name: name.into(), axis, value: value.into(), groups: by_group })
+    let axis = axis.unwrap_or_else(index);
+    let value = value.0.clone();
+    (!by_group.is_empty()).then(|| Measured::Samples { name: name.into(), axis, value, groups: by_group })
+}
+
+/// The axis of samples that have none.
+fn index() -> Quantity {
+    Quantity { name: "index".into(), unit: None }
 }
 
 /// A column of lists that is no struct: planes, or values by index.
-fn alone(name: &str, column: &ArrayRef) -> Option<Measured> {
+fn alone(quantity: Quantity, column: &ArrayRef) -> Option<Measured> {
+    let name = quantity.name.clone();
     if let Some(planes) = planes(column, None, None) {
-        return (!planes.is_empty()).then(|| Measured::Planes { name: name.into(), planes });
+        return (!planes.is_empty()).then_some(Measured::Planes { name, planes });
     }
     let samples = flat(column)?.into_iter().enumerate().filter(|(_, v)| v.is_finite());
     let samples: Vec<Sampled> = samples.map(|(i, value)| Sampled { at: i as f64, value, error: 0.0 }).collect();
     let groups = vec![(String::new(), samples)];
-    Some(Measured::Samples { name: name.into(), axis: "index".into(), value: name.into(), groups })
+    Some(Measured::Samples { name, axis: index(), value: quantity, groups })
 }
 
 /// All numbers of row 0, however deeply they are nested.
@@ -139,9 +196,15 @@ fn flat(array: &ArrayRef) -> Option<Vec<f64>> {
     numbers(&leaves(&batch).into_iter().next()?.values)
 }
 
+/// All texts of row 0; none if the values are no texts.
 fn words(array: &ArrayRef) -> Option<Vec<String>> {
     let batch = RecordBatch::try_from_iter([("x", array.slice(0, 1))]).ok()?;
-    Some(texts(&leaves(&batch).into_iter().next()?.values)?.into_iter().map(Option::unwrap_or_default).collect())
+    let values = leaves(&batch).into_iter().next()?.values;
+    let is_text = matches!(
+        values.data_type(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..)
+    );
+    Some(texts(&values).filter(|_| is_text)?.into_iter().map(Option::unwrap_or_default).collect())
 }
 
 /// Elements of list 0.

@@ -14,7 +14,7 @@ mod tests;
 mod validate;
 
 pub(crate) use leaves::list;
-pub use measured::{Measured, Pixels, Sampled};
+pub use measured::{Measured, Pixels, Quantity, Sampled};
 pub use object::{Object, find};
 pub(crate) use stats::Gatherer;
 pub use stats::{ColumnStats, ModalityStats, Overlap, Stats, stats};

@@ -7,7 +7,9 @@ use panchroma_core::config::nearest;
 use panchroma_core::data::DataError;
 use panchroma_core::{Error, Result};
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// Names that are suggested when there is no such object are looked for among this many.
 const CANDIDATES: usize = 100_000;
@@ -21,6 +23,8 @@ pub struct Object {
     pub file: PathBuf,
     /// One row.
     pub row: RecordBatch,
+    /// Units by dotted column, where `panchroma.toml` beside the catalogue states them.
+    pub units: BTreeMap<String, String>,
 }
 
 /// Finds the object called `id` by the column `column` of names.
@@ -42,7 +46,8 @@ pub fn find(table: &Table, column: &str, id: &str) -> Result<Object> {
             };
             let ids = batch.column_by_name(column).and_then(texts).ok_or_else(missing)?;
             if let Some(place) = ids.iter().position(|name| name.as_deref() == Some(id)) {
-                return Ok(Object { id: id.into(), file: file.clone(), row: row(file, first + place)? });
+                let units = units(&table.root);
+                return Ok(Object { id: id.into(), file: file.clone(), row: row(file, first + place)?, units });
             }
             if names.len() < CANDIDATES {
                 names.extend(ids.into_iter().flatten());
@@ -54,7 +59,14 @@ pub fn find(table: &Table, column: &str, id: &str) -> Result<Object> {
     Err(Error::UnknownName { what: "object", name: id.into(), known })
 }
 
-fn row(file: &std::path::Path, row: usize) -> Result<RecordBatch> {
+/// What is not there is not known.
+fn units(root: &Path) -> BTreeMap<String, String> {
+    let notes = fs::read_to_string(root.join("panchroma.toml")).ok().and_then(|text| text.parse::<toml::Table>().ok());
+    let units = notes.as_ref().and_then(|notes| notes.get("units")?.as_table());
+    units.into_iter().flatten().filter_map(|(name, unit)| Some((name.clone(), unit.as_str()?.to_owned()))).collect()
+}
+
+fn row(file: &Path, row: usize) -> Result<RecordBatch> {
     let damaged = |source| Error::from(DataError::Unreadable { path: file.to_path_buf(), source });
     let selection = RowSelection::from(vec![RowSelector::skip(row), RowSelector::select(1)]);
     let mut reader = builder(file)?.with_row_selection(selection).build().map_err(damaged)?;

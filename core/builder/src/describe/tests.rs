@@ -111,7 +111,7 @@ fn an_object_is_found_by_name_with_its_samples() {
     let table = Table::open(folder.path()).expect("a catalogue");
     let (measured, facts) = find(&table, "object_id", "sn1").expect("there").measured();
     let Measured::Samples { axis, groups, .. } = &measured[0] else { panic!("samples, not {measured:?}") };
-    assert_eq!(axis, "lambda");
+    assert_eq!(axis.name, "lambda");
     assert_eq!(groups[0].1[1], Sampled { at: 4001.0, value: 2.0, error: 1.0 });
     assert_eq!(facts[0], ("object_id".into(), "sn1".into()));
     assert!(find(&table, "object_id", "sn2").expect("there").measured().0.is_empty());
@@ -130,7 +130,7 @@ fn images_become_planes_with_flagged_pixels_left_out() {
     let image =
         StructArray::new(Fields::from(vec![fields(&flux, "flux"), fields(&mask, "mask")]), vec![flux, mask], None);
     let row = RecordBatch::try_from_iter([("image", Arc::new(image) as ArrayRef)]).expect("a batch");
-    let (measured, _) = Object { id: "a".into(), file: "a.parquet".into(), row }.measured();
+    let (measured, _) = Object { id: "a".into(), file: "a.parquet".into(), row, units: Default::default() }.measured();
     let Measured::Planes { planes, .. } = &measured[0] else { panic!("planes, not {measured:?}") };
     assert_eq!((planes[0].width, planes[0].values[0], planes[0].values[3]), (2, 1.0, 4.0));
     assert!(planes[0].values[1].is_nan());
@@ -146,4 +146,31 @@ fn nested(lines: &[[f32; 2]]) -> arrow_array::ListArray {
     planes.values().append(true);
     planes.append(true);
     planes.finish()
+}
+
+#[test]
+fn measurements_of_any_names_are_told_apart_by_what_they_hold() {
+    let field = |name: &str, array: &ArrayRef, unit: &str| {
+        let unit = std::collections::HashMap::from([("unit".to_owned(), unit.to_owned())]);
+        Field::new(name, array.data_type().clone(), true).with_metadata(unit)
+    };
+    let (power, frequency) = (lists(&[&[5., 1., 2.]]), lists(&[&[1., 2., 3.]]));
+    let fields = Fields::from(vec![field("power", &power, "mV^2/Hz"), field("frequency_hz", &frequency, "Hz")]);
+    let spectrum = StructArray::new(fields, vec![power, frequency], None);
+    let lead = Arc::new(nested(&[[1., 2.], [3., 4.]])) as ArrayRef;
+    let image = StructArray::new(Fields::from(vec![field("amplitude", &lead, "")]), vec![lead], None);
+    let row = RecordBatch::try_from_iter([
+        ("spectrum", Arc::new(spectrum) as ArrayRef),
+        ("image", Arc::new(image)),
+        ("interval", Arc::new(Float64Array::from(vec![7.0 / 9.0]))),
+    ])
+    .expect("a batch");
+    let units = [("interval".to_owned(), "s".to_owned())].into();
+    let (measured, facts) = Object { id: "a".into(), file: "a.parquet".into(), row, units }.measured();
+    let Measured::Samples { axis, value, groups, .. } = &measured[0] else { panic!("samples, not {measured:?}") };
+    let quantity = |name: &str, unit: &str| Quantity { name: name.into(), unit: Some(unit.into()) };
+    assert_eq!((axis, value), (&quantity("frequency_hz", "Hz"), &quantity("power", "mV^2/Hz")));
+    assert_eq!(groups[0].1[2], Sampled { at: 3.0, value: 2.0, error: 0.0 });
+    assert!(matches!(&measured[1], Measured::Planes { name, .. } if name == "image"));
+    assert_eq!(facts, [("interval".to_owned(), "0.777777778 s".to_owned())]);
 }

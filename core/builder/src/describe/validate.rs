@@ -247,6 +247,7 @@ fn samples<'a>(leaf: &Leaf, all: &[Leaf], report: &mut Report<'_>, object: &impl
     }
 }
 
-fn ascending(values: &[f64]) -> bool {
+/// Whether values go up all the way, or down.
+pub(super) fn ascending(values: &[f64]) -> bool {
     values.windows(2).all(|w| w[0] < w[1]) || values.windows(2).all(|w| w[0] > w[1])
 }
