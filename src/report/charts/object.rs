@@ -2,7 +2,7 @@
 
 use super::axis::Axis;
 use super::chart::{Chart, Dot, Layer, pixels};
-use super::colours::{BLUE, CLASSES, OTHER};
+use super::colours::{BLUE, CLASSES, scale};
 use super::figure::Figure;
 use super::spread;
 use panchroma_builder::describe::{Measured, Pixels, Quantity, Sampled};
@@ -58,7 +58,7 @@ fn drawing(measured: &Measured) -> Option<Drawing> {
     let scattered = ["time", "phase"].contains(&axis.name.as_str()) || groups.len() > 1;
     let dots = scattered && all().count() <= DOTS;
     let (mut layers, mut key) = (Vec::new(), Vec::new());
-    for ((group, samples), colour) in groups.iter().zip(CLASSES.into_iter().chain(std::iter::repeat(OTHER))) {
+    for ((group, samples), colour) in coloured(groups) {
         let mut samples: Vec<&Sampled> = spread(samples.len(), SAMPLES).filter_map(|i| samples.get(i)).collect();
         samples.sort_by(|a, b| a.at.total_cmp(&b.at));
         if !group.is_empty() {
@@ -84,6 +84,18 @@ fn drawing(measured: &Measured) -> Option<Drawing> {
     }
     let size = (2.0 * Chart::SIZE.0, Chart::SIZE.1);
     Some(Drawing::Chart(Chart { title: name.clone(), size, x, y, layers }, key))
+}
+
+/// A colour for each group; where there are more bands than colours, by wavelength from dark to light.
+fn coloured(groups: &[(String, Vec<Sampled>)]) -> Vec<(&(String, Vec<Sampled>), RGBColor)> {
+    let mut groups: Vec<_> = groups.iter().collect();
+    if groups.len() <= CLASSES.len() {
+        return groups.into_iter().zip(CLASSES).collect();
+    }
+    let wavelength = |name: &str| wavelength_angstrom(name, &BTreeMap::new()).unwrap_or(f64::INFINITY);
+    groups.sort_by(|a, b| wavelength(&a.0).total_cmp(&wavelength(&b.0)));
+    let last = (groups.len() - 1) as f64;
+    groups.into_iter().enumerate().map(|(i, group)| (group, scale(i as f64 / last))).collect()
 }
 
 /// Name and unit.

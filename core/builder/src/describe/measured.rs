@@ -106,7 +106,7 @@ impl Object {
 
 /// A plain value as text; nine digits are more than is known of anything here.
 fn fact(column: &ArrayRef) -> Option<String> {
-    let text = texts(column)?.into_iter().next()??;
+    let text = texts(column)?.into_iter().next()?.filter(|text| !text.trim().is_empty())?;
     let number =
         numbers(column).filter(|_| *column.data_type() == DataType::Float64).and_then(|n| n.into_iter().next());
     let short = number.and_then(|v| format!("{v:.8e}").parse::<f64>().ok()).map(|v| v.to_string());
