@@ -95,7 +95,10 @@ fn what_is_wrong_has_its_place_and_its_exit_code() {
     // A catalogue that is wrong: one position off the sky.
     fs::write(&csv, "name,ra,dec,mag\na,361,0,1\n").expect("written");
     let said = fails(3, &["data", "ingest", &mapping, "--out", &out], &[]);
-    assert!(said.contains("object `a`, column `ra`: expected 0 to 360 degrees, got 361"), "{said}");
+    assert!(
+        said.contains("sources.csv`, column `ra`: object `a`, row 0: expected 0 to 360 degrees, got 361"),
+        "{said}"
+    );
     assert!(!Path::new(&out).exists());
 }
 

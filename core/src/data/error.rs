@@ -212,6 +212,12 @@ pub enum DataError {
         /// Where to.
         path: PathBuf,
     },
+    /// Another command works in a folder.
+    #[error("another command writes in `{}`", path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A check found faults, which have been listed.
     #[error("`{}` is not sound: {errors} kinds of errors", path.display())]
     Unsound {
@@ -308,6 +314,7 @@ impl DataError {
             Self::NoMatch { .. } => Some("are positions in degrees, and of one epoch? raise `--radius`".into()),
             Self::NotWritable { .. } => Some("write to a folder, and copy it".into()),
             Self::Exists { .. } => Some("remove it, or give another name".into()),
+            Self::Busy { .. } => Some("wait until it has ended, or give another name".into()),
             Self::Source { hint, .. } => hint.clone(),
             Self::NoRows { .. } => Some("the files have columns but no rows: check what wrote them".into()),
             Self::TooManyRows { .. } => Some("train on a part of the files".into()),

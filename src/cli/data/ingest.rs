@@ -52,7 +52,11 @@ pub(super) fn run(args: &IngestArgs) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stop);
     // Only the first handler counts; there is no other before this command.
-    let _ = ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed));
+    let _ = ctrlc::set_handler(move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    });
     let quiet = args.json.json;
     let counters = Mutex::new((Some(Counter::new(quiet, "files read")), None));
     let report = ingest(&mapping, &args.out, &stop, &|progress| {
@@ -86,6 +90,9 @@ pub(super) fn run(args: &IngestArgs) -> Result<()> {
     }
     for (path, reason) in &report.skipped {
         print(&format!("skipped {}: {reason}\n", path.display()))?;
+    }
+    for note in &report.notes {
+        print(&format!("note: {note}\n"))?;
     }
     let resumed = if report.resumed > 0 { format!(", {} before", report.resumed) } else { String::new() };
     print(&format!(

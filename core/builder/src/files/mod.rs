@@ -61,6 +61,16 @@ pub trait SourceFile {
     /// # Errors
     /// If the file is damaged there; the message names file, part and field.
     fn read(&mut self, part: usize, field: &str, rows: Range<usize>) -> Result<ArrayRef>;
+
+    /// As [`Self::read`], as text as the file has it.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    fn read_text(&mut self, part: usize, field: &str, rows: Range<usize>) -> Result<ArrayRef> {
+        let array = self.read(part, field, rows)?;
+        arrow_cast::cast(&array, &DataType::Utf8)
+            .map_err(|source| DataError::Arrow { column: field.into(), source }.into())
+    }
 }
 
 /// Opens a file by its first bytes, or its name where these say nothing.

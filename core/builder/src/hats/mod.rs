@@ -8,18 +8,21 @@
 mod checksum;
 mod metadata;
 mod pieces;
+mod scratch;
 #[cfg(test)]
 mod tests;
 mod tiles;
+pub(crate) mod types;
 
-pub use pieces::{Piece, Pieces};
+pub use pieces::{Piece, Pieces, SOURCE};
+pub use scratch::Scratch;
 pub use tiles::Tile;
 
 use crate::describe::{Gatherer, Stats};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use checksum::Checksum;
-use panchroma_core::data::{DataError, writable};
+use panchroma_core::data::DataError;
 use panchroma_core::{Error, Result};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -119,28 +122,24 @@ pub trait Source: Sync {
 /// Objects in the order in which they are written.
 pub type Batches<'a> = Box<dyn Iterator<Item = Result<RecordBatch>> + 'a>;
 
-/// Writes the objects of a source as a catalogue at `out`, by way of the folder [`partial`]. `progress` gets the number
-/// of objects written and of all. An existing `out` is an error, and stays.
+/// Writes the objects of a source as a catalogue at `out`, by way of `scratch`. `progress` gets the number of objects
+/// written and of all, and says whether to go on.
 ///
 /// # Errors
-/// If there is no object, or if the disk refuses; what the source has in the folder stays, so that the same command can
-/// go on.
+/// If there is no object, if the disk refuses, or [`Error::Interrupted`]; what the source has in the folder stays, so
+/// that the same command can go on.
 pub fn assemble(
     out: &Path,
+    scratch: &Scratch,
     source: &dyn Source,
     layout: &Layout,
-    progress: &mut (dyn FnMut(u64, u64) + Send),
+    progress: &mut (dyn FnMut(u64, u64) -> bool + Send),
 ) -> Result<()> {
-    writable(out)?;
-    if fs::exists(out).map_err(Error::io("read", out))? {
-        return Err(DataError::Exists { path: out.into() }.into());
-    }
     let total = source.rows();
     if total == 0 {
         return Err(DataError::NoRows { path: out.into() }.into());
     }
-    let folder = partial(out);
-    let root = folder.join("catalogue");
+    let root = scratch.path().join("catalogue");
     if root.exists() {
         fs::remove_dir_all(&root).map_err(Error::io("remove", &root))?;
     }
@@ -151,11 +150,10 @@ pub fn assemble(
     }
     let done = Mutex::new((0, progress));
     let wrote = |rows: u64| {
-        if let Ok(mut done) = done.lock() {
-            done.0 += rows;
-            let written = done.0;
-            (done.1)(written, total);
-        }
+        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.0 += rows;
+        let written = done.0;
+        if (done.1)(written, total) { Ok(()) } else { Err(Error::Interrupted) }
     };
     let whole = Mutex::new(Gatherer::new(u64::MAX));
     let file = |number: usize, path: &str, tile: Option<&Tile>| {
@@ -187,7 +185,7 @@ pub fn assemble(
         // Makes the rename durable where a system can; the files are synced already.
         let _ = File::open(folder).and_then(|f| f.sync_all());
     }
-    fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))
+    Ok(())
 }
 
 /// Writes one file and syncs it; its metadata and checksum.
@@ -196,7 +194,7 @@ fn write(
     schema: &SchemaRef,
     batches: Batches<'_>,
     gatherer: &mut Gatherer,
-    wrote: &(dyn Fn(u64) + Sync),
+    wrote: &(dyn Fn(u64) -> Result<()> + Sync),
 ) -> Result<(ParquetMetaData, String)> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
@@ -213,7 +211,7 @@ fn write(
             writer.flush().map_err(failed(path))?;
         }
         gatherer.add(&batch);
-        wrote(batch.num_rows() as u64);
+        wrote(batch.num_rows() as u64)?;
     }
     let metadata = writer.finish().map_err(failed(path))?;
     let sum = writer.inner_mut().finish().map_err(Error::io("write", path))?;

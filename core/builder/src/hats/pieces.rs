@@ -2,11 +2,12 @@
 //! must be known of all objects: 16 bytes each.
 
 use super::tiles::{DEEPEST, Tile};
+use super::types::{fit_batch, settled, widen_schemas};
 use super::{Batches, PIXEL, Source, failed, writer};
-use crate::describe::{at_once, builder};
+use crate::describe::{Table, at_once, builder};
 use crate::names::{hash, repeated};
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type};
+use arrow_array::types::{Float64Type, Int32Type, Int64Type};
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, UInt64Array};
 use arrow_cast::cast;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
@@ -28,10 +29,14 @@ const ROWS: usize = 512;
 /// Bytes of merged pieces that are written at once, about.
 const CHUNK_BYTES: usize = 8 << 20;
 
+/// Column of a piece that says from which source file an object is: its number in the list of all. Not in the catalogue.
+pub const SOURCE: &str = "_source_file";
+
 /// One written file.
 #[derive(Clone, Debug)]
 pub struct Piece {
     path: PathBuf,
+    schema: SchemaRef,
     /// Pixels of order 29, ascending; empty if the objects have no position.
     pixels: Vec<i64>,
     /// Hash of each object's name.
@@ -42,16 +47,17 @@ pub struct Piece {
 /// All of them.
 #[derive(Debug)]
 pub struct Pieces {
-    folder: PathBuf,
     id: String,
+    /// The files that objects come from.
+    sources: Vec<PathBuf>,
     pieces: Vec<Piece>,
 }
 
 impl Pieces {
-    /// None so far, in `folder`; `id` is the column of names.
+    /// None so far; `id` is the column of names, and `sources` the files that the column [`SOURCE`] counts, for messages.
     #[must_use]
-    pub fn new(folder: PathBuf, id: &str) -> Self {
-        Self { folder, id: id.into(), pieces: Vec::new() }
+    pub fn new(id: &str, sources: Vec<PathBuf>) -> Self {
+        Self { id: id.into(), sources, pieces: Vec::new() }
     }
 
     /// Adds one.
@@ -76,14 +82,16 @@ impl Pieces {
         // Equal hashes: read the names, which may differ after all.
         let mut seen: HashMap<String, PathBuf> = HashMap::new();
         for piece in &self.pieces {
-            for batch in part(&piece.path, 0, piece.names.len())? {
+            for batch in Table::batches(&piece.path, Some(&[&self.id, SOURCE]))? {
+                let (_, batch) = batch?;
                 let names = text(&batch, &self.id, &piece.path)?;
-                for name in names.as_string::<i32>().iter().flatten().filter(|n| twice.binary_search(&hash(n)).is_ok())
-                {
-                    if let Some(first) = seen.insert(name.into(), piece.path.clone()) {
-                        return Err(
-                            DataError::DuplicateId { id: name.into(), first, second: piece.path.clone() }.into()
-                        );
+                let sources = batch.column_by_name(SOURCE).and_then(|c| c.as_primitive_opt::<Int32Type>());
+                for (row, name) in names.as_string::<i32>().iter().enumerate() {
+                    let Some(name) = name.filter(|n| twice.binary_search(&hash(n)).is_ok()) else { continue };
+                    let number = sources.and_then(|s| usize::try_from(s.value(row)).ok());
+                    let source = number.and_then(|number| self.sources.get(number)).unwrap_or(&piece.path);
+                    if let Some(first) = seen.insert(name.into(), source.clone()) {
+                        return Err(DataError::DuplicateId { id: name.into(), first, second: source.clone() }.into());
                     }
                 }
             }
@@ -105,31 +113,31 @@ impl Source for Pieces {
     }
 
     fn schema(&self) -> Result<SchemaRef> {
-        let first = self.pieces.first().ok_or_else(|| DataError::NoRows { path: self.folder.clone() })?;
-        let schema = builder(&first.path)?.schema().clone();
-        for piece in &self.pieces {
-            let other = builder(&piece.path)?.schema().clone();
-            if other.fields() != schema.fields() {
-                let differs = schema.fields().iter().zip(other.fields()).find(|(a, b)| a != b);
-                let column = differs.map(|(a, _)| a.name().clone()).unwrap_or_default();
-                return Err(DataError::Source {
-                    file: piece.path.clone(),
-                    place: format!("column `{column}`"),
-                    reason: "has another type than in the files before".into(),
-                    hint: Some("set its `type` in the mapping".into()),
-                }
-                .into());
-            }
-        }
-        Ok(schema)
+        let none = || DataError::NoRows { path: PathBuf::new() };
+        let mut pieces = self.pieces.iter();
+        let first = pieces.next().ok_or_else(none)?.schema.clone();
+        let whole = pieces.try_fold(first, |schema, piece| {
+            widen_schemas(&schema, &piece.schema).map_err(|(column, a, b)| DataError::Source {
+                file: piece.path.clone(),
+                place: format!("column `{column}`"),
+                reason: format!("holds {b}, but {a} in the files before"),
+                hint: Some("set its `type` in the mapping".into()),
+            })
+        })?;
+        let kept: Vec<_> = whole.fields().iter().filter(|field| field.name() != SOURCE).cloned().collect();
+        Ok(settled(&Schema::new(kept)))
     }
 
     fn read<'a>(&'a self, tile: Option<&Tile>) -> Result<Batches<'a>> {
+        let schema = self.schema()?;
+        let fit = move |batch: &RecordBatch| {
+            fit_batch(batch, &schema).map_err(|source| DataError::Arrow { column: "*".into(), source }.into())
+        };
         let mut batches: Vec<RecordBatch> = Vec::new();
         let Some(tile) = tile else {
             let each = self.pieces.iter().map(|p| part(&p.path, 0, p.names.len()));
-            let flat = each.flat_map(|r| match r {
-                Ok(batches) => batches.into_iter().map(Ok).collect::<Vec<_>>(),
+            let flat = each.flat_map(move |r| match r {
+                Ok(batches) => batches.iter().map(&fit).collect::<Vec<_>>(),
                 Err(e) => vec![Err(e)],
             });
             return Ok(Box::new(flat));
@@ -139,7 +147,9 @@ impl Source for Pieces {
             let from = piece.pixels.partition_point(|p| *p < range.start);
             let to = piece.pixels.partition_point(|p| *p < range.end);
             if from < to {
-                batches.extend(part(&piece.path, from, to)?);
+                for batch in part(&piece.path, from, to)? {
+                    batches.push(fit(&batch)?);
+                }
             }
         }
         let mut order: Vec<(i64, usize, usize)> = Vec::new();
@@ -198,12 +208,20 @@ impl Piece {
         for start in (0..sorted.num_rows()).step_by(ROWS) {
             writer.write(&sorted.slice(start, ROWS.min(sorted.num_rows() - start))).map_err(failed(&partial))?;
         }
-        writer.close().map_err(failed(&partial))?;
+        let written = writer.into_inner().map_err(failed(&partial))?;
+        // What the journal says of a piece must be true after a power cut.
+        written.sync_all().map_err(Error::io("write", &partial))?;
         fs::rename(&partial, path).map_err(Error::io("write", path))?;
         let mut sorted_pixels = pixels.clone().unwrap_or_default();
         sorted_pixels.sort_unstable();
         let hashes = order.iter().map(|&row| hash(names.value(row as usize))).collect();
-        Ok(Self { path: path.into(), pixels: sorted_pixels, names: hashes, on_sky: pixels.is_some() })
+        Ok(Self { path: path.into(), schema, pixels: sorted_pixels, names: hashes, on_sky: pixels.is_some() })
+    }
+
+    /// Its columns.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
     }
 
     /// One that [`Self::write`] finished before.
@@ -212,7 +230,7 @@ impl Piece {
     /// If it can't be read.
     pub fn open(path: &Path, id: &str) -> Result<Self> {
         let (mut pixels, mut names, mut on_sky) = (Vec::new(), Vec::new(), false);
-        for batch in crate::describe::Table::batches(path, Some(&[id, PIXEL]))? {
+        for batch in Table::batches(path, Some(&[id, PIXEL]))? {
             let (_, batch) = batch?;
             if let Some(own) = batch.column_by_name(PIXEL).and_then(|c| c.as_primitive_opt::<Int64Type>()) {
                 on_sky = true;
@@ -220,7 +238,7 @@ impl Piece {
             }
             names.extend(text(&batch, id, path)?.as_string::<i32>().iter().flatten().map(hash));
         }
-        Ok(Self { path: path.into(), pixels, names, on_sky })
+        Ok(Self { path: path.into(), schema: builder(path)?.schema().clone(), pixels, names, on_sky })
     }
 }
 

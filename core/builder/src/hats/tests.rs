@@ -38,8 +38,8 @@ fn piece(folder: &Path, number: usize, ids: &[&str], ra: &[f64]) -> Result<Piece
 fn pieces_become_a_catalogue_with_all_that_belongs_to_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("out");
-    fs::create_dir(partial(&out)).expect("a folder");
-    let mut pieces = Pieces::new(partial(&out), "object_id");
+    let scratch = Scratch::open(&out).expect("a folder");
+    let mut pieces = Pieces::new("object_id", vec![]);
     pieces.push(piece(&partial(&out), 0, &["a", "b", "c"], &[300.0, 1.0, 100.0]).expect("a piece"));
     pieces.push(piece(&partial(&out), 1, &["d"], &[1.0]).expect("a piece"));
     let layout = Layout {
@@ -50,7 +50,12 @@ fn pieces_become_a_catalogue_with_all_that_belongs_to_it() {
         beside: vec![("note.txt".into(), b"beside".to_vec())],
     };
     let mut last = (0, 0);
-    assemble(&out, &pieces, &layout, &mut |done, total| last = (done, total)).expect("assembled");
+    let mut note = |done, total| {
+        last = (done, total);
+        true
+    };
+    assemble(&out, &scratch, &pieces, &layout, &mut note).expect("assembled");
+    scratch.remove().expect("removed");
     assert_eq!(last, (4, 4));
     for name in ["hats.properties", "properties", "partition_info.csv", "panchroma.toml", "note.txt"] {
         assert!(out.join(name).is_file(), "{name}");
@@ -69,7 +74,7 @@ fn positions_that_are_none_and_names_that_are_double_are_refused() {
         let error = piece(folder.path(), 0, &["a"], &[ra]).expect_err("no position");
         assert!(error.to_string().contains("object `a`, column `ra`"), "{error}");
     }
-    let mut pieces = Pieces::new(folder.path().into(), "object_id");
+    let mut pieces = Pieces::new("object_id", vec![]);
     pieces.push(piece(folder.path(), 0, &["a", "b"], &[1.0, 2.0]).expect("a piece"));
     pieces.push(piece(folder.path(), 1, &["b"], &[3.0]).expect("a piece"));
     let error = pieces.check_unique().expect_err("double");

@@ -1,5 +1,6 @@
 //! What is done to the values of a column on their way into the catalogue.
 
+use super::arrays::plain_type;
 use super::mapping::{Kind, Transform, Value};
 use super::units::factor;
 use crate::files::nest::list_of;
@@ -32,20 +33,26 @@ pub(super) fn convert(
         return convert(&list, value, unit, kind);
     }
     let mut array = array.clone();
-    if let Some(to) = &value.to {
-        let from = value.unit.as_deref().or(unit).ok_or_else(|| {
-            format!(
-                "the file does not say its unit, so that it can't be converted to `{to}`; set `unit` in the mapping"
-            )
-        })?;
-        let by = factor(from, to).ok_or_else(|| format!("`{from}` can't be converted to `{to}`"))?;
-        if by != 1.0 {
-            array = map(&array, |v| v * by)?;
+    let by = match &value.to {
+        None => 1.0,
+        Some(to) => {
+            let from = value.unit.as_deref().or(unit).ok_or_else(|| {
+                format!(
+                    "the file does not say its unit, so that it can't be converted to `{to}`; set `unit` in the mapping"
+                )
+            })?;
+            factor(from, to).ok_or_else(|| format!("`{from}` can't be converted to `{to}`"))?
         }
+    };
+    // Of a logarithm the unit is that of what it is the logarithm of.
+    let logarithm = value.transform == Some(Transform::Pow10);
+    if by != 1.0 && !logarithm {
+        array = map(&array, |v| v * by)?;
     }
+    let mut kind = value.kind.or(kind);
     if let Some(transform) = value.transform {
         array = match transform {
-            Transform::Pow10 => map(&array, |v| 10f64.powf(v))?,
+            Transform::Pow10 => map(&array, |v| by * 10f64.powf(v))?,
             Transform::Absolute => map(&array, f64::abs)?,
             Transform::InverseSquare => map(&array, |v| {
                 let ivar = 1.0 / (v * v);
@@ -54,22 +61,38 @@ pub(super) fn convert(
             Transform::Nonzero => flags(&array, |v| v != 0.0)?,
             Transform::Zero => flags(&array, |v| v == 0.0)?,
         };
+        if matches!(transform, Transform::Nonzero | Transform::Zero) {
+            kind = value.kind;
+        }
     }
-    let target = match value.kind.or(kind) {
+    if kind == Some(Kind::Int)
+        && array.data_type().is_floating()
+        && let Some(odd) = numbers(&array)?.iter().flatten().find(|v| v.fract() != 0.0)
+    {
+        return Err(format!("expected whole numbers, got {odd}"));
+    }
+    let target = match kind {
         None => match array.data_type() {
             DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..) => DataType::Utf8,
             _ => return Ok(array),
         },
-        Some(Kind::F32) => DataType::Float32,
-        Some(Kind::F64) => DataType::Float64,
-        Some(Kind::Int) => DataType::Int64,
-        Some(Kind::Bool) => DataType::Boolean,
-        Some(Kind::Text) => DataType::Utf8,
+        Some(kind) => plain_type(kind),
     };
     if *array.data_type() == target {
         return Ok(array);
     }
     cast_with_options(&array, &target, &strict()).map_err(|e| e.to_string())
+}
+
+/// The unit that a column has in the catalogue, as far as it is known; `file` is what the file says.
+pub(super) fn unit_of(value: &Value, file: Option<&str>) -> Option<String> {
+    let file = file.filter(|unit| !unit.trim().is_empty() && value.transform != Some(Transform::Pow10));
+    let unit = value.to.as_deref().or(value.unit.as_deref()).or(file)?;
+    match value.transform {
+        Some(Transform::Nonzero | Transform::Zero) => None,
+        Some(Transform::InverseSquare) => Some(format!("({unit})^-2")),
+        _ => Some(unit.into()),
+    }
 }
 
 /// What can't be converted is an error, not a null.

@@ -1,5 +1,6 @@
 //! What a mapping says: which files, which of their columns, under which names and in which units.
 
+use crate::hats::SOURCE;
 use panchroma_core::config::Document;
 use panchroma_core::{Result, Section};
 use schemars::JsonSchema;
@@ -127,13 +128,15 @@ pub struct Value {
     /// `nonzero` (flags), `zero` (flags that are inverse), `absolute`.
     #[serde(default)]
     pub transform: Option<Transform>,
-    /// Unit of the file, where it does not say or says it wrong.
+    /// Unit of the file, where it does not say or says it wrong; of a logarithm (`pow10`), that of the number itself. Default:
+    /// as the file says. `ra` and `dec` in another unit than degrees are converted.
     #[serde(default)]
     pub unit: Option<String>,
     /// Unit of the catalogue; numbers are converted.
     #[serde(default)]
     pub to: Option<String>,
-    /// `f32`, `f64`, `int`, `bool` or `text`. Default: lists of numbers are f32, but times f64; others as they are.
+    /// `f32`, `f64`, `int`, `bool` or `text`. Default: lists of measured numbers are f32, but times f64; others as they are, in a
+    /// type that holds what all files have.
     #[serde(default, rename = "type")]
     pub kind: Option<Kind>,
     /// Whether files may lack it; then it is missing there.
@@ -231,6 +234,27 @@ impl Mapping {
                 check(&section, field, value)?;
             }
         }
+        let columns = root.section("column")?.unwrap_or_else(|| root.clone());
+        for name in ["_healpix_29", SOURCE] {
+            if mapping.column.contains_key(name) {
+                return Err(columns.reject(name, "is a name that the catalogue needs for itself"));
+            }
+        }
+        for (name, section) in root.sections("measurement")? {
+            if mapping.column.contains_key(&name) || ["_healpix_29", SOURCE].contains(&name.as_str()) {
+                return Err(root.reject(&format!("measurement.{name}"), "is the name of a column, too"));
+            }
+            let fields = mapping.measurement.get(&name);
+            let converts = |field: &str| fields.and_then(|f| f.get(field)).map(|value| value.to.is_some());
+            for error in ["ivar", "flux_err", "error"] {
+                // Values in one unit and their errors in another are worse than no conversion.
+                if converts("flux") == Some(true) && converts(error) == Some(false) {
+                    return Err(
+                        section.reject(error, "needs `unit` and `to` as `flux` has; of an inverse variance, `(Jy)^-2`")
+                    );
+                }
+            }
+        }
         let source = root.section("source")?.unwrap_or_else(|| root.clone());
         if mapping.source.files.is_empty() {
             return Err(source.reject("files", "expected at least one pattern, such as `spectra/*.fits`"));
@@ -247,14 +271,26 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// Unit by dotted column, where the mapping states it.
-    #[must_use]
-    pub fn units(&self) -> BTreeMap<String, String> {
-        let of = |value: &Value| value.to.clone().or_else(|| value.unit.clone());
-        let plain = self.column.iter().filter_map(|(name, value)| Some((name.clone(), of(value)?)));
-        let nested = self.measurement.iter().flat_map(|(name, fields)| {
-            fields.iter().filter_map(move |(field, value)| Some((format!("{name}.{field}"), of(value)?)))
-        });
-        plain.chain(nested).collect()
+    /// What makes the catalogue: all but which files are read and what happens to bad ones.
+    pub(super) fn identity(&self) -> Vec<u8> {
+        let mut same = self.clone();
+        same.source.files.clear();
+        same.source.on_error = OnError::Fail;
+        serde_json::to_vec(&same).unwrap_or_default()
+    }
+}
+
+impl Value {
+    /// Whether it gives one value per object.
+    pub(super) fn is_one(&self) -> bool {
+        let plain = |c: &Constant| !matches!(c, Constant::Texts(_) | Constant::Numbers(_));
+        self.keyword.is_some() || self.file_name.is_some() || self.constant.as_ref().is_some_and(plain)
+    }
+}
+
+impl Transform {
+    /// Whether what comes out is of another unit than what went in.
+    pub(super) fn changes_unit(self) -> bool {
+        !matches!(self, Self::Absolute)
     }
 }

@@ -6,7 +6,7 @@ use fits_well::FitsWriter;
 use fits_well::header::Header;
 use fits_well::table::{Builder, ColumnData, WriteColumn};
 use panchroma_core::config::Document;
-use std::fs::File;
+use std::fs::{self, File};
 
 /// A spectrum as SDSS has it: position in the primary header, samples in rows of the first extension.
 fn spectrum(path: &Path, ra: f64, unit: &str) {
@@ -136,10 +136,11 @@ fn an_interrupted_ingest_goes_on_and_gives_the_same_bytes() {
 #[test]
 fn another_mapping_does_not_go_on_with_what_is_there() {
     let place = Place::new(2);
-    fs::create_dir(place.path("out.partial")).expect("a folder");
     let mapping = place.mapping(str::to_owned).expect("a mapping");
-    let mut journal = Journal::open(&place.path("out.partial"), &mapping).expect("a journal");
-    journal.add(&Done { files: vec!["a".into()], pieces: vec![], skipped: vec![] }).expect("noted");
+    let scratch = Scratch::open(&place.path("out")).expect("a folder");
+    let mut journal = Journal::open(scratch.path(), &mapping, &[], ID).expect("a journal");
+    journal.add(&Done::default()).expect("noted");
+    drop(scratch);
     let error = place.run(|m| m.replace("flux = ", "flux2 = ")).expect_err("another mapping");
     assert!(error.to_string().contains("unfinished ingest by another mapping"), "{error}");
 }
@@ -165,7 +166,14 @@ fn what_is_wrong_is_said_with_file_part_and_column() {
         place.fails(|m| m.replace("transform = \"pow10\"", "to = \"s\"")),
         &["column `loglam`", "can't be converted to `s`"],
     );
-    contains(place.fails(|m| m.replace("from = \"flux\"", "from = \"flux\", to = \"Jy\"")), &["does not say its unit"]);
+    contains(
+        place.fails(|m| m.replace("\"inverse_square\"", "\"inverse_square\", to = \"Jy\"")),
+        &["does not say its unit"],
+    );
+    contains(
+        place.fails(|m| m.replace("from = \"flux\"", "from = \"flux\", to = \"Jy\"")),
+        &["spectrum.ivar", "needs `unit` and `to` as `flux` has"],
+    );
     contains(place.fails(|m| m.replace("spec-*", "nothing-*")), &["matches no file"]);
     contains(
         place.fails(|m| m.replace("{ file_name = \"spec-\" }", "{ constant = \"a\" }")),
@@ -175,7 +183,7 @@ fn what_is_wrong_is_said_with_file_part_and_column() {
     contains(place.fails(|m| m.replace("from = \"flux\"", "form = \"flux\"")), &["form"]);
     for (ra, said) in [(f64::from(400), "0 to 360"), (-1.0, "0 to 360")] {
         spectrum(&place.path("spec-0001.fits"), ra, "");
-        contains(place.fails(str::to_owned), &["object `0001`, column `ra`", said]);
+        contains(place.fails(str::to_owned), &["spec-0001.fits", "object `0001`", said]);
     }
     let whole = fs::read(place.path("spec-0000.fits")).expect("bytes");
     fs::write(place.path("spec-0001.fits"), &whole[..whole.len() - 2000]).expect("cut");
@@ -201,4 +209,126 @@ fn rows_and_groups_of_tables_become_objects_without_positions() {
     let (measured, _) = crate::describe::find(&table, "object_id", "x").expect("there").measured();
     let crate::describe::Measured::Samples { groups, .. } = &measured[0] else { panic!("samples") };
     assert_eq!(groups.iter().map(|g| g.0.as_str()).collect::<Vec<_>>(), ["g", "r"]);
+}
+
+/// A mapping of CSV files `t*.csv` with these columns besides the name.
+fn table(columns: &str) -> String {
+    format!(
+        "[source]\nfiles = [\"FOLDER/t*.csv\"]\nlayout = \"row\"\n[column]\nobject_id = {{ from = \"name\" }}\n{columns}"
+    )
+}
+
+fn ingested(place: &Place) -> arrow_array::RecordBatch {
+    let table = Table::open(&place.path("out")).expect("a catalogue");
+    let batches: Vec<_> = table.files.iter().flat_map(|f| Table::batches(f, None).expect("a file")).collect();
+    let batches: Vec<_> = batches.into_iter().map(|b| b.expect("rows").1).collect();
+    arrow_select::concat::concat_batches(&batches[0].schema(), &batches).expect("one table")
+}
+
+fn text(batch: &arrow_array::RecordBatch, column: &str) -> Vec<String> {
+    let column = batch.column_by_name(column).expect("the column");
+    let cast = arrow_cast::cast(column, &arrow_schema::DataType::Utf8).expect("text");
+    let cast = arrow_array::cast::AsArray::as_string::<i32>(&cast).clone();
+    cast.iter().map(|v| v.unwrap_or("null").to_owned()).collect()
+}
+
+#[test]
+fn a_column_takes_the_type_that_holds_what_all_files_say() {
+    let place = Place::new(0);
+    fs::write(place.path("t1.csv"), "name,mag,note\na,15,\nb,16,\n").expect("written");
+    fs::write(place.path("t2.csv"), "name,mag,note\nc,15.75,hello\n").expect("written");
+    place.run(|_| table("mag = { from = \"mag\" }\nnote = { from = \"note\" }\n")).expect("ingests");
+    let rows = ingested(&place);
+    assert_eq!(text(&rows, "mag"), ["15.0", "16.0", "15.75"]);
+    assert_eq!(text(&rows, "note"), ["null", "null", "hello"]);
+    assert!(rows.column_by_name(crate::hats::SOURCE).is_none());
+    // Text among numbers is no number, whichever file is read first and whatever happens to bad files.
+    fs::remove_dir_all(place.path("out")).expect("removed");
+    fs::write(place.path("t2.csv"), "name,mag,note\nc,faint,hello\n").expect("written");
+    for how in ["fail", "skip"] {
+        let said = place.fails(|_| {
+            table("mag = { from = \"mag\" }\n").replace("[source]", &format!("[source]\non_error = \"{how}\""))
+        });
+        assert!(said.contains("column `mag`") && said.contains("t1.csv") && said.contains("t2.csv"), "{said}");
+        assert!(said.contains("text") && said.contains("numbers") && said.contains("set its `type`"), "{said}");
+    }
+    // With a type in the mapping the file is bad.
+    let said = place.fails(|_| table("mag = { from = \"mag\", type = \"f64\" }\n"));
+    assert!(said.contains("t2.csv") && said.contains("column `mag`"), "{said}");
+    fs::write(place.path("t2.csv"), "name,mag,note\nc,15.75,hello\n").expect("written");
+    let said = place.fails(|_| table("mag = { from = \"mag\", type = \"int\" }\n"));
+    assert!(said.contains("expected whole numbers, got 15.75"), "{said}");
+}
+
+#[test]
+fn files_that_changed_are_read_again_and_double_names_name_their_files() {
+    let place = Place::new(0);
+    for (file, name) in [("t1.csv", "a"), ("t2.csv", "b"), ("t3.csv", "a")] {
+        fs::write(place.path(file), format!("name,mag\n{name},15\n")).expect("written");
+    }
+    let mapping = place.mapping(|_| table("mag = { from = \"mag\" }\n")).expect("a mapping");
+    let run = || ingest(&mapping, &place.path("out"), &AtomicBool::new(false), &|_| {});
+    let said = run().expect_err("double").to_string();
+    assert!(
+        said.contains("two objects are called `a`") && said.contains("t1.csv") && said.contains("t3.csv"),
+        "{said}"
+    );
+    assert!(place.path("out.partial").exists());
+    fs::write(place.path("t3.csv"), "name,mag\nccc,16\n").expect("written");
+    assert_eq!(run().expect("goes on").objects, 3);
+    assert_eq!(text(&ingested(&place), "object_id"), ["a", "b", "ccc"]);
+}
+
+#[test]
+fn units_come_from_the_files_and_positions_are_in_degrees() {
+    let place = Place::new(0);
+    let ecsv = |unit: &str| {
+        format!(
+            "# %ECSV 1.0\n# ---\n# datatype:\n# - {{name: name, datatype: string}}\n# - {{name: ra, unit: {unit}, datatype: float64}}\n\
+                 # - {{name: dec, unit: deg, datatype: float64}}\n# - {{name: flux, unit: mJy, datatype: float64}}\nname,ra,dec,flux\na,2.0,-5.0,7.5\n"
+        )
+    };
+    let columns = "ra = { from = \"ra\" }\ndec = { from = \"dec\" }\nflux = { from = \"flux\" }\n";
+    let mapping = table(columns).replace("t*.csv", "t*.ecsv");
+    fs::write(place.path("t1.ecsv"), ecsv("hourangle")).expect("written");
+    let report = place.run(|_| mapping.clone()).expect("ingests");
+    assert_eq!(report.notes, Vec::<String>::new());
+    assert_eq!(text(&ingested(&place), "ra"), ["30.0"]);
+    let notes = fs::read_to_string(place.path("out/panchroma.toml")).expect("notes");
+    assert!(notes.contains("ra = \"deg\"") && notes.contains("flux = \"mJy\""), "{notes}");
+    // A mapping that says otherwise is believed, and that is said.
+    fs::remove_dir_all(place.path("out")).expect("removed");
+    let report = place.run(|_| mapping.replace("\"flux\" }", "\"flux\", unit = \"Jy\" }")).expect("ingests");
+    assert_eq!(report.notes, ["column `flux`: files say `mJy`, the mapping says `Jy` and is believed"]);
+    // Files that differ are not mixed.
+    fs::remove_dir_all(place.path("out")).expect("removed");
+    fs::write(place.path("t2.ecsv"), ecsv("deg").replace("mJy", "uJy").replace("a,2.0", "b,2.0")).expect("written");
+    let said = place.fails(|_| mapping.clone());
+    assert!(said.contains("column `flux`") && said.contains("`uJy`") && said.contains("`mJy`"), "{said}");
+    place.run(|_| mapping.replace("\"flux\" }", "\"flux\", to = \"uJy\" }")).expect("ingests");
+    assert_eq!(text(&ingested(&place), "flux").len(), 2);
+    assert!(text(&ingested(&place), "flux").contains(&"7500.0".to_owned()), "{:?}", text(&ingested(&place), "flux"));
+}
+
+#[test]
+fn logarithms_and_flags_are_of_the_right_unit_and_type() {
+    let place = Place::new(1);
+    place
+        .run(|m| {
+            m.replace("transform = \"pow10\"", "transform = \"pow10\", unit = \"Angstrom\", to = \"nm\"")
+                + "mask = { from = \"error\", transform = \"nonzero\" }\nband = { keyword = \"EXTNAME\", optional = true }\n\
+                   kind = { keyword = \"PLUG_RA\", part = \"0\" }\n"
+        })
+        .expect("ingests");
+    let rows = ingested(&place);
+    let spectrum = arrow_array::cast::AsArray::as_struct(rows.column_by_name("spectrum").expect("spectra"));
+    let values = |name: &str| {
+        let list = arrow_array::cast::AsArray::as_list::<i32>(spectrum.column_by_name(name).expect("a field")).value(0);
+        text(&arrow_array::RecordBatch::try_from_iter([("x", list)]).expect("a batch"), "x")
+    };
+    assert!(values("lambda")[0].starts_with("398.1"), "{:?}", values("lambda"));
+    assert_eq!(values("mask"), ["true", "false", "true"]);
+    // A keyword says the same of every sample; what no file has is no field.
+    assert_eq!(values("kind"), ["0", "0", "0"]);
+    assert!(spectrum.column_by_name("band").is_none());
 }

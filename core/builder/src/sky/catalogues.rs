@@ -5,14 +5,14 @@ use super::input::Input;
 use super::join::{Join, Rows};
 use super::zones::pairs;
 use crate::files::csv::quoted;
-use crate::hats::{Layout, assemble, partial, rows_per_tile};
-use panchroma_core::data::{DataError, writable};
-use panchroma_core::{Error, Result};
+use crate::hats::{Layout, Scratch, assemble, rows_per_tile};
+use crate::ingest::Journal;
+use panchroma_core::Result;
+use panchroma_core::data::DataError;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Pairs that are named at once.
@@ -91,33 +91,27 @@ pub fn match_catalogues(
     out: &Path,
     progress: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<MatchReport> {
-    writable(out)?;
-    if fs::exists(out).map_err(Error::io("read", out))? {
-        return Err(DataError::Exists { path: out.into() }.into());
+    let scratch = Scratch::open(out)?;
+    if Journal::is_in(scratch.path()) {
+        return Err(DataError::Exists { path: scratch.path().into() }.into());
     }
-    let folder = partial(out);
-    if folder.exists() {
-        fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
-    }
-    fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-    let result = joined(paths, settings, out, &folder, progress);
-    if result.is_err() {
-        // The first error is the one to show.
-        let _ = fs::remove_dir_all(&folder);
-    }
-    result
+    scratch.clear()?;
+    let result = joined(paths, settings, out, &scratch, progress);
+    // The first error is the one to show.
+    let removed = scratch.remove();
+    result.and_then(|report| removed.map(|()| report))
 }
 
 fn joined(
     paths: &[PathBuf],
     settings: &MatchSettings,
     out: &Path,
-    folder: &Path,
+    scratch: &Scratch,
     progress: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<MatchReport> {
     let mut inputs: Vec<Input> = Vec::new();
-    let scratch = |number: usize| folder.join(format!("input-{number}.parquet"));
-    let opened = paths.par_iter().enumerate().map(|(number, path)| Input::open(path, &settings.id, &scratch(number)));
+    let converted = |number: usize| scratch.path().join(format!("input-{number}.parquet"));
+    let opened = paths.par_iter().enumerate().map(|(number, path)| Input::open(path, &settings.id, &converted(number)));
     for input in opened.collect::<Vec<_>>() {
         let mut input = input?;
         while inputs.iter().any(|other| other.name == input.name) {
@@ -169,7 +163,10 @@ fn joined(
         provenance: inputs.iter().zip(paths).map(|(i, p)| (i.name.clone(), p.display().to_string())).collect(),
         beside,
     };
-    assemble(out, &join, &layout, progress)?;
+    assemble(out, scratch, &join, &layout, &mut |done, total| {
+        progress(done, total);
+        true
+    })?;
     Ok(report)
 }
 
