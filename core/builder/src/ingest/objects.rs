@@ -65,7 +65,8 @@ pub(super) struct Open<'a> {
 impl<'a> Open<'a> {
     pub(super) fn new(path: &'a Path, mapping: &'a Mapping) -> Result<Self> {
         let file = files::open(path)?;
-        let part = default_part(path, file.as_ref(), mapping)?;
+        let empty = mapping.source.layout != Layout::File;
+        let part = default_part(path, file.as_ref(), mapping.source.part.as_deref(), empty)?;
         let (units, notes) = Default::default();
         let (samples, samples_part, groups) = (None, part, Vec::new());
         let mut this =
@@ -75,15 +76,7 @@ impl<'a> Open<'a> {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().replace(replace.as_str(), with);
                 let other = path.with_file_name(name);
                 let opened = files::open(&other)?;
-                let hint = "leave the file out, or correct `part` in [source.group]";
-                this.samples_part = match &group.part {
-                    Some(name) => find_part(&other, opened.parts(), name)?,
-                    None => opened
-                        .parts()
-                        .iter()
-                        .position(|p| p.rows > 0)
-                        .ok_or_else(|| source(&other, "", "holds no row".into(), hint))?,
-                };
+                this.samples_part = default_part(&other, opened.as_ref(), group.part.as_deref(), false)?;
                 this.samples = Some((other, opened));
             } else if let Some(part) = &group.part {
                 this.samples_part = find_part(path, this.file.parts(), part)?;
@@ -317,16 +310,15 @@ pub(super) fn bounds<'n>(numbers: impl Iterator<Item = &'n u64>) -> (u64, u64) {
     (low.min(high), high)
 }
 
-/// The named part, or the first that has rows; a table before an image. A file without rows has no objects where these are
-/// rows.
-fn default_part(path: &Path, file: &dyn SourceFile, mapping: &Mapping) -> Result<usize> {
-    if let Some(name) = &mapping.source.part {
+/// The named part, or the first that has rows; a table before an image. Where rows are objects, a file may be `empty`.
+fn default_part(path: &Path, file: &dyn SourceFile, name: Option<&str>, empty: bool) -> Result<usize> {
+    if let Some(name) = name {
         return find_part(path, file.parts(), name);
     }
     let parts = file.parts();
     let table =
         parts.iter().position(|p| p.rows > 0 && !(p.fields.len() == 1 && p.fields.iter().all(|f| f.name == "image")));
     let any = || parts.iter().position(|p| p.rows > 0);
-    let none = || (mapping.source.layout != Layout::File).then_some(0).filter(|_| !parts.is_empty());
+    let none = || (empty && !parts.is_empty()).then_some(0);
     table.or_else(any).or_else(none).ok_or_else(|| source(path, "", "holds no row".into(), "leave the file out"))
 }

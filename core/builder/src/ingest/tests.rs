@@ -332,3 +332,38 @@ fn logarithms_and_flags_are_of_the_right_unit_and_type() {
     assert_eq!(values("kind"), ["0", "0", "0"]);
     assert!(spectrum.column_by_name("band").is_none());
 }
+
+#[test]
+fn samples_of_groups_may_be_in_another_file_behind_an_image() {
+    let place = Place::new(0);
+    let write = |name: &str, columns: Vec<(&str, ColumnData)>| {
+        let mut table = Builder::new();
+        for (name, values) in columns {
+            table.push(WriteColumn::scalar(name, values)).expect("a column");
+        }
+        let mut writer = FitsWriter::new(File::create(place.path(name)).expect("a file"));
+        writer.write_primary_header(Header::new());
+        writer.write_table(&table, None).expect("a table");
+    };
+    let (first, last) = (ColumnData::I32(vec![1, 3]), ColumnData::I32(vec![2, 3]));
+    write("x_HEAD.fits", vec![("SNID", ColumnData::I32(vec![7, 8])), ("FIRST", first), ("LAST", last)]);
+    write(
+        "x_PHOT.fits",
+        vec![("MJD", ColumnData::F64(vec![1.0, 2.0, 3.0])), ("FLUX", ColumnData::F32(vec![4.0, 5.0, 6.0]))],
+    );
+    let mapping = "[source]\nfiles = [\"FOLDER/*_HEAD.fits\"]\nlayout = \"group\"\n\
+                   group = { first = \"FIRST\", last = \"LAST\", replace = \"_HEAD\", with = \"_PHOT\" }\n\
+                   [column]\nobject_id = { from = \"SNID\" }\n\
+                   [measurement.curve]\ntime = { from = \"MJD\" }\nflux = { from = \"FLUX\" }\nlimit = { from = \"LIMIT\", optional = true }\n";
+    place.run(|_| mapping.into()).expect("ingests");
+    let rows = ingested(&place);
+    let curve = arrow_array::cast::AsArray::as_struct(rows.column_by_name("curve").expect("curves"));
+    let times = arrow_array::cast::AsArray::as_list::<i32>(curve.column_by_name("time").expect("times"));
+    assert_eq!((times.value_length(0), times.value_length(1)), (2, 1));
+    // A file without its partner is a bad file, which can be left out.
+    fs::remove_dir_all(place.path("out")).expect("removed");
+    fs::copy(place.path("x_HEAD.fits"), place.path("y_HEAD.fits")).expect("copied");
+    assert!(place.fails(|_| mapping.into()).contains("y_PHOT.fits"));
+    let report = place.run(|_| mapping.replace("[source]", "[source]\non_error = \"skip\"")).expect("skips");
+    assert_eq!((report.objects, report.skipped.len()), (2, 1));
+}
