@@ -1,17 +1,18 @@
-//! CSV, TSV, ECSV and tables in columns of text: one table, held in memory as text.
+//! CSV, TSV, ECSV and tables in columns of text: one table, whose cells are held in memory as text.
 //!
-//! The separator is what the first line has most of: comma, tab, semicolon, bar or blanks. Lines that start
-//! with `#` are comments; the names and units of ECSV (Astropy APE 6) are read from there.
+//! The separator is what the first line has most of: comma, tab, semicolon, bar or blanks. Lines that start with `#` before
+//! the column names are comments; between rows they are in tables parted by blanks, where names never start so.
 
+use super::ecsv::{self, Declared};
 use super::{Field, Part, SourceFile, source};
-use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray};
+use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray, UInt64Array};
 use arrow_schema::DataType;
 use panchroma_core::{Error, Result};
 use serde_json::Value;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 /// Larger text belongs into Parquet.
 const MOST: u64 = 2 << 30;
 
-/// What stands for no value.
+/// What stands for no value in columns of numbers and flags; in text, only an empty cell does.
 const MISSING: [&str; 10] = ["", "nan", "NaN", "NAN", "null", "NULL", "None", "N/A", "NA", "--"];
 
 /// A field as CSV wants it (RFC 4180).
@@ -34,87 +35,278 @@ pub fn quoted(text: &str) -> Cow<'_, str> {
 pub(super) struct Text {
     path: PathBuf,
     parts: Vec<Part>,
-    /// By column; none where there is no value.
-    columns: Vec<Vec<Option<String>>>,
+    cells: Cells,
+}
+
+/// All cells, row after row.
+#[derive(Default)]
+struct Cells {
+    width: usize,
+    text: String,
+    /// Where each ends.
+    ends: Vec<u32>,
+    /// What values each column has.
+    kinds: Vec<Kinds>,
+}
+
+/// Which types hold every value of a column so far.
+#[derive(Clone, Copy)]
+struct Kinds {
+    any: bool,
+    whole: bool,
+    unsigned: bool,
+    number: bool,
+    flag: bool,
+    /// Some whole number is larger than any type holds: an identifier.
+    huge: bool,
+}
+
+impl Cells {
+    fn new(width: usize) -> Self {
+        let kinds = Kinds { any: false, whole: true, unsigned: true, number: true, flag: true, huge: false };
+        Self { width, kinds: vec![kinds; width], ..Self::default() }
+    }
+
+    fn rows(&self) -> usize {
+        self.ends.len().checked_div(self.width).unwrap_or(0)
+    }
+
+    fn get(&self, row: usize, column: usize) -> &str {
+        let place = row * self.width + column;
+        let start = place.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        let end = self.ends.get(place).copied().unwrap_or(start);
+        self.text.get(start as usize..end as usize).unwrap_or_default()
+    }
+
+    fn push<'a>(&mut self, cells: impl Iterator<Item = &'a str>) {
+        for (cell, kinds) in cells.zip(&mut self.kinds) {
+            let cell = cell.trim();
+            kinds.add(cell);
+            self.text.push_str(cell);
+            // The file is below 2 GiB.
+            self.ends.push(self.text.len() as u32);
+        }
+    }
+}
+
+impl Kinds {
+    fn add(&mut self, cell: &str) {
+        if MISSING.contains(&cell) {
+            return;
+        }
+        let digits = cell.trim_start_matches(['+', '-']);
+        let whole = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        let (signed, unsigned) = (whole && cell.parse::<i64>().is_ok(), whole && cell.parse::<u64>().is_ok());
+        self.any = true;
+        self.whole &= signed;
+        self.unsigned &= unsigned;
+        self.number &= cell.parse::<f64>().is_ok();
+        self.flag &= flag(cell).is_some();
+        self.huge |= whole && !signed && !unsigned;
+    }
+
+    /// The narrowest type that holds every value.
+    fn data_type(self) -> DataType {
+        match self {
+            Self { any: false, .. } => DataType::Float64,
+            Self { whole: true, .. } => DataType::Int64,
+            Self { unsigned: true, .. } => DataType::UInt64,
+            Self { number: true, huge: false, .. } => DataType::Float64,
+            Self { flag: true, .. } => DataType::Boolean,
+            _ => DataType::Utf8,
+        }
+    }
 }
 
 pub(super) fn open(path: &Path, packed: bool) -> Result<Text> {
     let file = File::open(path).map_err(Error::io("read", path))?;
-    let mut bytes = Vec::new();
-    let read = if packed {
-        flate2::read::MultiGzDecoder::new(file).take(MOST + 1).read_to_end(&mut bytes)
-    } else {
-        file.take(MOST + 1).read_to_end(&mut bytes)
+    let bytes: Box<dyn Read> = match packed {
+        true => Box::new(flate2::read::MultiGzDecoder::new(file)),
+        false => Box::new(file),
     };
-    read.map_err(Error::io("read", path))?;
-    if bytes.len() as u64 > MOST {
-        return Err(source(path, "", "is more than 2 GiB of text".into(), "convert it to Parquet first"));
+    let mut lines = Lines { path, reader: BufReader::with_capacity(1 << 16, bytes), read: 0, number: 0 };
+    let (mut comments, mut first) = (Vec::new(), None);
+    while let Some(line) = lines.next()? {
+        if line.trim().is_empty() {
+            continue;
+        }
+        if !line.trim_start().starts_with('#') {
+            first = Some(line);
+            break;
+        }
+        comments.push(line);
     }
-    let text = String::from_utf8_lossy(&bytes);
-    let text = text.trim_start_matches('\u{feff}');
-    let units = ecsv_units(text);
-    let body: Vec<&str> = text.lines().filter(|l| !l.trim_start().starts_with('#') && !l.trim().is_empty()).collect();
-    let Some(first) = body.first() else {
-        return Err(source(path, "", "has no line".into(), "expected a line of column names, then a line per row"));
+    let Some(first) = first else {
+        let (reason, hint) = match lines.number {
+            0 => ("is empty", "leave it out"),
+            _ => ("has no line", "expected a line of column names, then a line per row"),
+        };
+        return Err(source(path, "", reason.into(), hint));
     };
+    let declared = ecsv::declared(&comments);
     let count = |c: char| first.matches(c).count();
     let separator = [',', '\t', ';', '|'].into_iter().filter(|c| count(*c) > 0).max_by_key(|c| count(*c));
-    let records: Vec<Vec<String>> = match separator {
-        Some(separator) => records(path, &body.join("\n"), separator)?,
-        None => body.iter().map(|l| l.split_whitespace().map(str::to_owned).collect()).collect(),
-    };
-    let numeric = |r: &Vec<String>| r.iter().all(|v| MISSING.contains(&v.as_str()) || v.parse::<f64>().is_ok());
-    // Without names: a table of numbers from its first line on.
-    let named = !records.first().is_some_and(numeric);
-    let width = records.first().map_or(0, Vec::len);
-    let names: Vec<String> = match records.first().filter(|_| named) {
-        Some(names) => names.iter().map(|n| n.trim().to_owned()).collect(),
+    let mut rows = Rows { separator, lines };
+    let first = rows.split(first)?;
+    let number = |cell: &String| cell.trim().parse::<f64>().is_ok();
+    let numeric = first.iter().all(|cell| MISSING.contains(&cell.trim()) || number(cell));
+    // Names may stand behind the sign of a comment, above a line that is no names.
+    let commented = comments.last().filter(|_| declared.is_empty() && first.iter().any(number)).map(|line| {
+        let line = line.trim_start().trim_start_matches('#').to_owned();
+        rows.split(line)
+    });
+    let commented = commented.transpose()?.filter(|names| names.len() == first.len() && !names.iter().any(number));
+    let named = commented.is_none() && !numeric;
+    let width = first.len();
+    let names: Vec<String> = match commented {
+        Some(names) => names,
+        None if named => first.clone(),
         None => (1..=width).map(|i| format!("column{i}")).collect(),
     };
-    let rows = &records[usize::from(named)..];
-    if let Some((line, odd)) = rows.iter().enumerate().find(|(_, r)| r.len() != width) {
-        let reason = format!("row {} has {} values, the first line {width}", line + 1, odd.len());
-        return Err(source(path, "", reason, "is a separator part of a value, without quotes?"));
+    let names: Vec<String> = names.iter().map(|name| name.trim().to_owned()).collect();
+    let mut known = BTreeSet::new();
+    if let Some(twice) = names.iter().find(|name| !known.insert(name.as_str())) {
+        return Err(source(path, "", format!("has two columns `{twice}`"), "rename one of them"));
     }
-    let column = |i: usize| -> Vec<Option<String>> {
-        let values = rows.iter().map(|r| r.get(i).map(|v| v.trim()).filter(|v| !MISSING.contains(v)));
-        values.map(|v| v.map(str::to_owned)).collect()
-    };
-    let columns: Vec<_> = (0..width).map(column).collect();
-    let fields = names.into_iter().zip(&columns).map(|(name, values)| {
-        let unit = units.get(&name).cloned();
-        Field { name, data_type: kind(values), unit, per_row: true }
+    let mut cells = Cells::new(width);
+    if !named {
+        cells.push(first.iter().map(String::as_str));
+    }
+    while let Some((line, row)) = rows.next()? {
+        if row.len() != width {
+            let reason = format!("line {line} has {} values, expected {width}", row.len());
+            return Err(source(path, "", reason, "is a separator part of a value, without quotes?"));
+        }
+        cells.push(row.iter().map(String::as_str));
+    }
+    let fields = names.into_iter().zip(&cells.kinds).map(|(name, kinds)| {
+        let Declared { unit, data_type } = declared.get(&name).cloned().unwrap_or_default();
+        Field { name, data_type: data_type.unwrap_or(kinds.data_type()), unit, per_row: true }
     });
-    let part = Part { name: String::new(), rows: rows.len(), fields: fields.collect() };
-    Ok(Text { path: path.into(), parts: vec![part], columns })
+    let part = Part { name: String::new(), rows: cells.rows(), fields: fields.collect() };
+    Ok(Text { path: path.into(), parts: vec![part], cells })
 }
 
-fn records(path: &Path, body: &str, separator: char) -> Result<Vec<Vec<String>>> {
-    let mut reader = ::csv::ReaderBuilder::new()
-        .delimiter(separator as u8)
-        .has_headers(false)
-        .flexible(true)
-        .from_reader(body.as_bytes());
-    let parse = |r: std::result::Result<::csv::StringRecord, ::csv::Error>| {
-        let record = r.map_err(|e| source(path, "", e.to_string(), "is it a table of text?"))?;
-        Ok(record.iter().map(str::to_owned).collect())
-    };
-    reader.records().map(parse).collect()
+/// Lines of a file, with their numbers from 1.
+struct Lines<'a> {
+    path: &'a Path,
+    reader: BufReader<Box<dyn Read>>,
+    read: u64,
+    number: usize,
 }
 
-/// The narrowest type that holds every value.
-fn kind(values: &[Option<String>]) -> DataType {
-    let all = |test: &dyn Fn(&str) -> bool| values.iter().flatten().all(|v| test(v));
-    if values.iter().all(Option::is_none) {
-        DataType::Float64
-    } else if all(&|v| v.parse::<i64>().is_ok()) {
-        DataType::Int64
-    } else if all(&|v| v.parse::<f64>().is_ok()) {
-        DataType::Float64
-    } else if all(&|v| flag(v).is_some()) {
-        DataType::Boolean
-    } else {
-        DataType::Utf8
+impl Lines<'_> {
+    /// The next line, without its end.
+    fn next(&mut self) -> Result<Option<String>> {
+        let mut bytes = Vec::new();
+        let read = self.reader.read_until(b'\n', &mut bytes).map_err(|e| match e.kind() {
+            std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData => {
+                source(self.path, "", format!("can't be unpacked: {e}"), "the file may be cut short: copy it again")
+            }
+            _ => Error::io("read", self.path)(e),
+        })?;
+        if read == 0 {
+            return Ok(None);
+        }
+        self.read += read as u64;
+        if self.read > MOST {
+            return Err(source(self.path, "", "is more than 2 GiB of text".into(), "convert it to Parquet first"));
+        }
+        let bytes = match (self.number, bytes.as_slice()) {
+            (0, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) => {
+                return Err(source(self.path, "", "is UTF-16".into(), "save it as UTF-8"));
+            }
+            (0, [0xef, 0xbb, 0xbf, rest @ ..]) => rest.to_vec(),
+            _ => bytes,
+        };
+        self.number += 1;
+        let line = String::from_utf8(bytes).map_err(|_| {
+            let hint = "save it as UTF-8; from Latin-1 by `iconv -f latin1 -t utf-8`";
+            source(self.path, "", format!("line {} is no UTF-8", self.number), hint)
+        })?;
+        Ok(Some(line.trim_end_matches(['\n', '\r']).to_owned()))
+    }
+}
+
+/// Rows of cells.
+struct Rows<'a> {
+    /// None: blanks.
+    separator: Option<char>,
+    lines: Lines<'a>,
+}
+
+impl Rows<'_> {
+    /// The next row that is not empty, with the number of its first line.
+    fn next(&mut self) -> Result<Option<(usize, Vec<String>)>> {
+        while let Some(line) = self.lines.next()? {
+            let comment = self.separator.is_none() && line.trim_start().starts_with('#');
+            if line.trim().is_empty() || comment {
+                continue;
+            }
+            return Ok(Some((self.lines.number, self.split(line)?)));
+        }
+        Ok(None)
+    }
+
+    /// Cells of a line, and of the lines below it that a quoted cell reaches into.
+    fn split(&mut self, mut line: String) -> Result<Vec<String>> {
+        let start = self.lines.number;
+        loop {
+            if let Some(cells) = cells(&line, self.separator) {
+                return Ok(cells);
+            }
+            let Some(more) = self.lines.next()? else {
+                let reason = format!("line {start} opens a quote that nothing closes");
+                return Err(source(
+                    self.lines.path,
+                    "",
+                    reason,
+                    "close it, or double a quote that belongs to the text",
+                ));
+            };
+            line.push('\n');
+            line.push_str(&more);
+        }
+    }
+}
+
+/// Cells of a line (RFC 4180, or parted by any number of blanks); none if a quote is open at its end.
+fn cells(line: &str, separator: Option<char>) -> Option<Vec<String>> {
+    let parts = |c: char| separator.map_or(c.is_whitespace(), |s| c == s);
+    let mut cells = Vec::new();
+    let mut rest = if separator.is_none() { line.trim() } else { line };
+    loop {
+        let (cell, after) = match rest.trim_start_matches(' ').strip_prefix('"') {
+            None => match rest.find(parts) {
+                Some(end) => (rest.get(..end)?.to_owned(), rest.get(end..)?),
+                None => (rest.to_owned(), ""),
+            },
+            Some(mut quoted) => {
+                let mut cell = String::new();
+                loop {
+                    let end = quoted.find('"')?;
+                    cell.push_str(quoted.get(..end)?);
+                    quoted = quoted.get(end + 1..)?;
+                    match quoted.strip_prefix('"') {
+                        Some(more) => {
+                            cell.push('"');
+                            quoted = more;
+                        }
+                        None => break,
+                    }
+                }
+                // What stands between the closing quote and the separator belongs to the cell.
+                let end = quoted.find(parts).unwrap_or(quoted.len());
+                cell.push_str(quoted.get(..end)?);
+                (cell, quoted.get(end..)?)
+            }
+        };
+        cells.push(cell);
+        let Some(first) = after.chars().next() else { return Some(cells) };
+        rest = after.get(first.len_utf8()..)?;
+        if separator.is_none() {
+            rest = rest.trim_start();
+        }
     }
 }
 
@@ -126,15 +318,14 @@ fn flag(text: &str) -> Option<bool> {
     }
 }
 
-/// `# - {name: ra, unit: deg, datatype: float64}`, on one line each as Astropy writes them.
-fn ecsv_units(text: &str) -> BTreeMap<String, String> {
-    let lines = text.lines().take_while(|l| l.starts_with('#')).filter_map(|l| l.split_once('{'));
-    let entry = |inside: &str, key: &str| {
-        let pairs = inside.trim_end().trim_end_matches('}').split(", ");
-        let found = pairs.filter_map(|p| p.split_once(':')).find(|(k, _)| k.trim() == key);
-        found.map(|(_, v)| v.trim().trim_matches(['\'', '"']).to_owned())
-    };
-    lines.filter_map(|(_, inside)| Some((entry(inside, "name")?, entry(inside, "unit")?))).collect()
+impl Text {
+    /// Number and cells of a column.
+    fn column(&self, part: usize, field: &str, rows: &Range<usize>) -> Result<(Field, usize)> {
+        super::check(&self.path, &self.parts, part, field, rows)?;
+        let found = super::find_field(&self.path, &self.parts, part, field)?;
+        let place = self.parts.iter().flat_map(|p| &p.fields).position(|f| f.name == found.name).unwrap_or(0);
+        Ok((found.clone(), place))
+    }
 }
 
 impl SourceFile for Text {
@@ -147,16 +338,34 @@ impl SourceFile for Text {
     }
 
     fn read(&mut self, part: usize, field: &str, rows: Range<usize>) -> Result<ArrayRef> {
-        super::check(&self.path, &self.parts, part, field, &rows)?;
-        let found = super::find_field(&self.path, &self.parts, part, field)?;
-        let place = self.parts.iter().flat_map(|p| &p.fields).position(|f| f.name == found.name).unwrap_or(0);
-        let values = self.columns.get(place).and_then(|c| c.get(rows)).unwrap_or_default();
-        let values = values.iter().map(Option::as_deref);
+        let (found, place) = self.column(part, field, &rows)?;
+        let cells = || rows.clone().map(|row| self.cells.get(row, place));
+        let values = || cells().map(|cell| Some(cell).filter(|cell| !MISSING.contains(cell)));
+        // A file may declare another type than its cells have.
+        let bad = |cell: &str| {
+            let reason = format!("`{cell}` is no {}", found.data_type);
+            Err(source(&self.path, &format!("column `{field}`"), reason, "correct the value, or its declared type"))
+        };
+        macro_rules! parsed {
+            ($array:ty, $parse:expr) => {{
+                if let Some(odd) = values().flatten().find(|cell| $parse(cell).is_none()) {
+                    return bad(odd);
+                }
+                Arc::new(values().map(|cell| $parse(cell?)).collect::<$array>())
+            }};
+        }
         Ok(match found.data_type {
-            DataType::Int64 => Arc::new(values.map(|v| v?.parse().ok()).collect::<Int64Array>()),
-            DataType::Float64 => Arc::new(values.map(|v| v?.parse().ok()).collect::<Float64Array>()),
-            DataType::Boolean => Arc::new(values.map(|v| flag(v?)).collect::<BooleanArray>()),
-            _ => Arc::new(values.collect::<StringArray>()),
+            DataType::Int64 => parsed!(Int64Array, |c: &str| c.parse::<i64>().ok()),
+            DataType::UInt64 => parsed!(UInt64Array, |c: &str| c.parse::<u64>().ok()),
+            DataType::Float64 => parsed!(Float64Array, |c: &str| c.parse::<f64>().ok()),
+            DataType::Boolean => parsed!(BooleanArray, flag),
+            _ => return self.read_text(part, field, rows),
         })
+    }
+
+    fn read_text(&mut self, part: usize, field: &str, rows: Range<usize>) -> Result<ArrayRef> {
+        let (_, place) = self.column(part, field, &rows)?;
+        let cells = rows.map(|row| Some(self.cells.get(row, place)).filter(|cell| !cell.is_empty()));
+        Ok(Arc::new(cells.collect::<StringArray>()))
     }
 }

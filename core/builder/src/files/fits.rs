@@ -5,9 +5,10 @@
 use super::nest::{list_of, nest, nested_type, ragged};
 use super::{Field, Part, SourceFile, source};
 use arrow_array::builder::StringBuilder;
-use arrow_array::{ArrayRef, BooleanArray, Float32Array, Float64Array, Int64Array};
+use arrow_array::{ArrayRef, BooleanArray, Float32Array, Float64Array, Int64Array, UInt64Array};
 use arrow_schema::{ArrowError, DataType};
 use fits_well::header::Value as HeaderValue;
+use fits_well::image::UnsignedData;
 use fits_well::table::{AsciiColumnData, Column, ColumnData, ElementKind, Ragged, Storage, Table};
 use fits_well::{FitsError, FitsReader};
 use panchroma_core::{Error, Result};
@@ -105,9 +106,24 @@ fn plain(column: &Column) -> bool {
     column.tscale().is_ok_and(|s| s == 1.0) && column.tzero().is_ok_and(|z| z == 0.0)
 }
 
+/// Whether whole numbers are stored with an offset, so that they have another sign than FITS knows.
+fn unsigned(column: &Column) -> bool {
+    let offset = match column.tform.element() {
+        ElementKind::U8 => -128.0,
+        ElementKind::I16 => 32768.0,
+        ElementKind::I32 => 2_147_483_648.0,
+        ElementKind::I64 => 9_223_372_036_854_775_808.0,
+        _ => return false,
+    };
+    column.tscale().is_ok_and(|s| s == 1.0) && column.tzero().is_ok_and(|z| z == offset)
+}
+
 /// Type of one element; none for what is left out.
 fn leaf(column: &Column) -> Option<DataType> {
+    let fixed = column.tform.storage() == Storage::Fixed;
     Some(match column.tform.element() {
+        ElementKind::I64 if fixed && unsigned(column) => DataType::UInt64,
+        _ if fixed && unsigned(column) => DataType::Int64,
         ElementKind::Logical => DataType::Boolean,
         ElementKind::Character => DataType::Utf8,
         ElementKind::U8 | ElementKind::I16 | ElementKind::I32 | ElementKind::I64 if plain(column) => DataType::Int64,
@@ -202,11 +218,15 @@ impl SourceFile for Fits {
     }
 
     fn keyword(&self, part: usize, key: &str) -> Option<Value> {
-        match self.reader.hdus().get(part)?.header.get(key).ok()?? {
+        let header = &self.reader.hdus().get(part)?.header;
+        // Names longer than eight letters, or of several words, stand behind this word.
+        let long = format!("HIERARCH {key}");
+        let key = if header.get(key).ok().flatten().is_some() { key } else { &long };
+        match header.get(key).ok()?? {
             HeaderValue::Logical(flag) => Some(Value::from(*flag)),
             HeaderValue::Text(text) => Some(Value::from(text.trim())),
             HeaderValue::Integer(_) | HeaderValue::Real(_) => {
-                let value = self.reader.hdus().get(part)?.header.get(key).ok()??;
+                let value = header.get(key).ok()??;
                 value
                     .as_integer()
                     .ok()
@@ -241,6 +261,16 @@ impl SourceFile for Fits {
             reader.vla_physical_into(&mut values).map_err(&wrong)?;
             let lengths: Vec<usize> = values.iter().map(<[f64]>::len).collect();
             ragged(Arc::new(Float64Array::from(values.into_values())), lengths)
+        } else if unsigned(column) && null.is_none() {
+            let mut values = UnsignedData::U64(Vec::new());
+            reader.unsigned_into(&mut values).map_err(&wrong)?;
+            let values: ArrayRef = match values {
+                UnsignedData::I8(v) => Arc::new(v.into_iter().map(|v| Some(i64::from(v))).collect::<Int64Array>()),
+                UnsignedData::U16(v) => Arc::new(v.into_iter().map(|v| Some(i64::from(v))).collect::<Int64Array>()),
+                UnsignedData::U32(v) => Arc::new(v.into_iter().map(|v| Some(i64::from(v))).collect::<Int64Array>()),
+                UnsignedData::U64(v) => Arc::new(UInt64Array::from(v)),
+            };
+            nest(values, &shape)
         } else if !plain(column) || matches!(column.tform.element(), ElementKind::F64) {
             let mut values: Vec<f64> = Vec::new();
             reader.physical_into(&mut values).map_err(&wrong)?;

@@ -2,7 +2,10 @@
 
 use super::nest::{nest, nested_type};
 use super::{Field, Part, SourceFile, source};
-use arrow_array::{ArrayRef, BooleanArray, Float32Array, Float64Array, Int64Array, StringArray};
+use arrow_array::{
+    ArrayRef, BooleanArray, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, StringArray,
+    UInt64Array,
+};
 use arrow_schema::DataType;
 use panchroma_core::Result;
 use rust_hdf5::format::messages::datatype::DatatypeMessage;
@@ -65,8 +68,11 @@ impl Hdf5 {
             });
             self.parts.push(Part { name: name.into(), rows, fields: fields.collect() });
             let attributes = group.attr_names().unwrap_or_default();
-            let text = |key: &String| Some((key.clone(), Value::from(group.attr_string(key).ok()?)));
-            self.keywords.push(attributes.iter().filter_map(text).collect());
+            // The crate reads attributes of groups as text only, and of a number gives its bytes.
+            let readable =
+                |text: &String| !text.is_empty() && !text.contains(|c: char| c.is_control() || c == '\u{fffd}');
+            let text = |key: &String| Some((key.clone(), group.attr_string(key).ok().filter(readable)?));
+            self.keywords.push(attributes.iter().filter_map(text).map(|(key, text)| (key, text.into())).collect());
         }
         if depth < DEEPEST {
             for inner in group.group_names().map_err(&wrong)? {
@@ -89,10 +95,18 @@ fn unit(dataset: &H5Dataset) -> Option<String> {
 
 fn leaf(datatype: &DatatypeMessage) -> Option<DataType> {
     Some(match datatype {
+        DatatypeMessage::FixedPoint { size: 8, signed: false, .. } => DataType::UInt64,
         DatatypeMessage::FixedPoint { .. } => DataType::Int64,
         DatatypeMessage::FloatingPoint { size, .. } if *size <= 4 => DataType::Float32,
         DatatypeMessage::FloatingPoint { .. } => DataType::Float64,
-        DatatypeMessage::Enum { .. } => DataType::Boolean,
+        // Two members of one byte are how flags are written; others are numbers.
+        DatatypeMessage::Enum { base, members } => match (&**base, members.len()) {
+            (DatatypeMessage::FixedPoint { size: 1, .. }, 2) => DataType::Boolean,
+            (DatatypeMessage::FixedPoint { size: 1, .. }, _) => DataType::Int8,
+            (DatatypeMessage::FixedPoint { size: 2, .. }, _) => DataType::Int16,
+            (DatatypeMessage::FixedPoint { size: 4, .. }, _) => DataType::Int32,
+            _ => return None,
+        },
         DatatypeMessage::FixedString { .. } | DatatypeMessage::VarLenString { .. } => DataType::Utf8,
         _ => return None,
     })
@@ -130,14 +144,20 @@ impl SourceFile for Hdf5 {
                 .map_err(|e| wrong(e.to_string()))?
             };
         }
+        macro_rules! stored {
+            ($type:ty) => {
+                if scalar { dataset.read_raw::<$type>() } else { dataset.read_slice::<$type>(&starts, &counts) }
+                    .map_err(|e| wrong(e.to_string()))?
+            };
+        }
         let values: ArrayRef = match innermost(&found.data_type) {
             DataType::Int64 => Arc::new(Int64Array::from(numbers!(i64))),
+            DataType::UInt64 => Arc::new(UInt64Array::from(numbers!(u64))),
+            DataType::Int8 => Arc::new(Int8Array::from(stored!(i8))),
+            DataType::Int16 => Arc::new(Int16Array::from(stored!(i16))),
+            DataType::Int32 => Arc::new(Int32Array::from(stored!(i32))),
             DataType::Float32 => Arc::new(Float32Array::from(numbers!(f32))),
-            DataType::Boolean => {
-                let flags = if scalar { dataset.read_raw::<i8>() } else { dataset.read_slice::<i8>(&starts, &counts) };
-                let flags = flags.map_err(|e| wrong(e.to_string()))?;
-                Arc::new(flags.into_iter().map(|f| Some(f != 0)).collect::<BooleanArray>())
-            }
+            DataType::Boolean => Arc::new(stored!(i8).into_iter().map(|f| Some(f != 0)).collect::<BooleanArray>()),
             DataType::Utf8 => {
                 // The crate reads texts as a whole; they are short beside what they name.
                 let texts = dataset.read_strings_lossy().map_err(|e| wrong(e.to_string()))?;

@@ -4,6 +4,7 @@
 //! One file per format; a new format is a new file here and one line in [`open`].
 
 pub mod csv;
+mod ecsv;
 mod fits;
 mod hdf5;
 pub(crate) mod nest;
@@ -93,7 +94,17 @@ pub fn open(path: &Path) -> Result<Box<dyn SourceFile>> {
     let packed = start.starts_with(&[0x1f, 0x8b]);
     let plain = name.strip_suffix(".gz").unwrap_or(&name);
     let ends = |endings: &[&str]| endings.iter().any(|e| plain.ends_with(e));
-    Ok(if start.starts_with(b"SIMPLE  ") || (packed && ends(&[".fits", ".fit", ".fts"])) {
+    // A packed FITS file may have any name.
+    let packed_fits = || {
+        let mut inside = [0; 8];
+        let file = File::open(path).map(flate2::read::MultiGzDecoder::new);
+        packed && file.and_then(|mut file| file.read_exact(&mut inside)).is_ok() && inside == *b"SIMPLE  "
+    };
+    let packed_name = packed && ends(&[".fits", ".fit", ".fts"]);
+    if length == 0 {
+        return Err(source(path, "", "is empty".into(), "leave it out"));
+    }
+    Ok(if start.starts_with(b"SIMPLE  ") || packed_name || packed_fits() {
         Box::new(fits::open(path, packed)?)
     } else if start.starts_with(b"\x89HDF\r\n\x1a\n") {
         Box::new(hdf5::open(path)?)
@@ -116,7 +127,8 @@ pub fn find_part(path: &Path, parts: &[Part], name: &str) -> Result<usize> {
     let number = || name.parse::<usize>().ok().filter(|n| *n < parts.len());
     parts.iter().position(same).or_else(number).ok_or_else(|| {
         let known: Vec<String> = parts.iter().enumerate().map(|(i, p)| format!("{i} `{}`", p.name)).collect();
-        source(path, "", format!("has no part `{name}`"), &format!("its parts: {}", known.join(", ")))
+        let hint = format!("its parts: {}; if there should be more, the file may be cut short", known.join(", "));
+        source(path, "", format!("has no part `{name}`"), &hint)
     })
 }
 
