@@ -63,6 +63,25 @@ const BANDS: &[(&str, f64)] = &[
     ("K_s", 21_600.0),
     ("I1", 35_500.0),
     ("I2", 44_900.0),
+    ("W1", 33_530.0),
+    ("W2", 46_030.0),
+    ("W3", 115_610.0),
+    ("W4", 220_880.0),
+    // Euclid.
+    ("VIS", 7_180.0),
+    ("I_E", 7_180.0),
+    ("Y_E", 10_810.0),
+    ("J_E", 13_670.0),
+    ("H_E", 17_710.0),
+    // JWST NIRCam.
+    ("F090W", 9_020.0),
+    ("F115W", 11_540.0),
+    ("F150W", 15_010.0),
+    ("F200W", 19_890.0),
+    ("F277W", 27_620.0),
+    ("F356W", 35_680.0),
+    ("F410M", 40_820.0),
+    ("F444W", 44_040.0),
     // Ultraviolet: Swift UVOT, GALEX.
     ("UVW1", 2580.0),
     ("UVM2", 2250.0),
@@ -101,16 +120,48 @@ const BANDS: &[(&str, f64)] = &[
     ("CLEAR", 6000.0),
 ];
 
-/// Surveys and instruments that catalogues put before a band's name, as in `ztfg` or `ps1::r`.
-const PREFIXES: &[&str] =
-    &["ztf", "lsst", "sdss", "des", "ps1", "panstarrs", "atlas", "bessell", "2mass", "uvot", "swift", "gaia"];
+/// Surveys and instruments that catalogues put before a band's name, as in `ztfg`, `hsc-r` or `ps1::r`.
+const PREFIXES: &[&str] = &[
+    "ztf",
+    "lsst",
+    "sdss",
+    "desi",
+    "des",
+    "decam",
+    "ps1",
+    "panstarrs",
+    "atlas",
+    "bessell",
+    "2mass",
+    "uvot",
+    "swift",
+    "gaia",
+    "hsc",
+    "legacy",
+    "ls",
+    "kids",
+    "galex",
+    "wise",
+    "euclid",
+    "jwst",
+    "nircam",
+    "hst",
+    "acs",
+    "wfc3",
+];
 
 /// Effective wavelength of a band, Angstrom: from `own` if it is there, else from the built-in
 /// table, with or without a survey's name before it; `None` if neither knows it.
 #[must_use]
 pub fn wavelength_angstrom(band: &str, own: &BTreeMap<String, f64>) -> Option<f64> {
     let band = band.trim();
-    let built_in = |name: &str| BANDS.iter().find(|(known, _)| *known == name).map(|(_, angstrom)| *angstrom);
+    let find = |name: &str| BANDS.iter().find(|(known, _)| *known == name).map(|(_, angstrom)| *angstrom);
+    // `f444w` is no other filter than `F444W`: behind an F and digits case tells nothing apart.
+    let filter = |name: &str| {
+        let digits = name.strip_prefix(['f', 'F'])?.bytes().take_while(u8::is_ascii_digit).count();
+        (digits >= 3).then(|| find(&name.to_ascii_uppercase()))?
+    };
+    let built_in = |name: &str| find(name).or_else(|| filter(name));
     own.get(band).copied().or_else(|| built_in(band)).or_else(|| {
         PREFIXES.iter().find_map(|prefix| {
             let head = band.get(..prefix.len())?;
@@ -200,6 +251,10 @@ mod tests {
             assert_eq!(wavelength_angstrom(name, &own), Some(4720.0), "{name}");
         }
         assert_eq!(wavelength_angstrom("UVOT:UVW1", &own), Some(2580.0));
+        // As the Multimodal Universe has them.
+        for (name, angstrom) in [("hsc-y", 9620.0), ("des-g", 4720.0), ("f444w", 44_040.0), ("wise-W1", 33_530.0)] {
+            assert_eq!(wavelength_angstrom(name, &own), Some(angstrom), "{name}");
+        }
     }
 
     #[test]

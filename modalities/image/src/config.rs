@@ -16,10 +16,16 @@ pub struct ImageConfig {
     /// Field of the flux: planes of lines of pixels; default `flux`.
     #[serde(default = "flux")]
     pub flux: String,
-    /// Field of the flags, of the same shape, where true means bad; default `mask`. The column may lack it.
+    /// Field of the flags: of the shape of the flux, or one plane for all; `mask_marks` says what true means. Default `mask`; `""`: no
+    /// flags are read. The column may lack it.
     #[serde(default = "mask")]
     pub mask: String,
-    /// Field of the inverse variance, of the same shape, where 0 means bad; default `ivar`. The column may
+    /// What a flag that is true marks: `bad` pixels, or `good` ones as in the images (not the spectra) of the Multimodal Universe from HSC,
+    /// Legacy Survey and JWST. Default `bad`, and then flags that mark more than nine of ten pixels of the training split are an error, as they
+    /// must mean the other.
+    #[serde(default)]
+    pub mask_marks: Option<Marks>,
+    /// Field of the inverse variance, of the same shape, where 0 means bad; default `ivar`; `""`: none is read. The column may
     /// lack it.
     #[serde(default = "ivar")]
     pub ivar: String,
@@ -38,11 +44,15 @@ pub struct ImageConfig {
     /// What a band of unknown wavelength shows is used, but says nothing of its wavelength. Default none.
     #[serde(default)]
     pub bands: BTreeMap<String, f64>,
+    /// Whether a plane among `channels` whose band has no known wavelength is an error. Default false.
+    #[serde(default)]
+    pub strict_bands: bool,
     /// Field with the width of a point source in each plane (full width at half maximum), in arcseconds; default
-    /// `psf_fwhm`. The column may lack it.
+    /// `psf_fwhm`; `""`: none is read. The column may lack it.
     #[serde(default = "psf_fwhm")]
     pub psf_fwhm: String,
-    /// Field with the width of a pixel in each plane, in arcseconds; default `scale`. The column may lack it.
+    /// Field with the width of a pixel in each plane, in arcseconds; default `scale`; `""`: none is read. The column may lack it, unless
+    /// `pixel_scale` is set.
     #[serde(default = "scale")]
     pub scale: String,
     /// Side of the square, in pixels, that is cut out around the centre; smaller images are padded.
@@ -51,7 +61,8 @@ pub struct ImageConfig {
     #[serde(default)]
     pub resize: Resize,
     /// Width of a pixel in arcseconds that all images are brought to before the square is cut out, so that surveys
-    /// of different pixels show an object in the same size; needs the field `scale`. Default: each keeps its own.
+    /// of different pixels show an object in the same size. Every object needs its own in the field `scale`. Default: each keeps
+    /// its own.
     #[serde(default)]
     pub pixel_scale: Option<f64>,
     /// Column with the E(B-V) of the dust before the object (as Schlegel et al. 1998): the flux of bands of known
@@ -59,20 +70,20 @@ pub struct ImageConfig {
     #[serde(default)]
     pub ebv: Option<String>,
     /// `asinh` (default): linear for faint pixels, logarithmic for bright ones; or `linear`. Asinh magnitudes are
-    /// `asinh` with twice their softening b as `softening`: the rest of them is a factor and a constant, which
-    /// standardising takes away.
+    /// `asinh` with twice their softening b (of each band its own) as `softening`: the rest of them is a factor and a constant,
+    /// which standardising takes away.
     #[serde(default)]
     pub scaling: Scaling,
-    /// Flux that counts as 1 before `scaling`, where asinh turns from linear to logarithmic, in the data's
-    /// unit. Default: the noise of each image and channel (1.4826 times the median absolute deviation), which
-    /// forgets the absolute brightness.
+    /// Flux of a pixel, as wide as the model gets it, that counts as 1 before `scaling`, where asinh turns from linear to
+    /// logarithmic, in the data's unit: one number, or a list with one for each of `channels`. Default: the noise of each image and
+    /// channel (1.4826 times the median absolute deviation, brought to the width of the pixels), which forgets the absolute
+    /// brightness.
     #[serde(default)]
-    pub softening: Option<f64>,
+    pub softening: Option<Softening>,
     /// What is subtracted first: `median` of each image and channel (default), or `none`.
     #[serde(default)]
     pub background: Background,
-    /// Values, after they are standardised over the training split, are cut off at plus and minus
-    /// this; default 20.
+    /// Values are cut off at plus and minus this many standard deviations of the training split; default 20.
     #[serde(default = "twenty")]
     pub clip: f64,
     /// Training only: mirror at random; default false.
@@ -84,8 +95,8 @@ pub struct ImageConfig {
     /// Training only: the square is cut out up to this many of its pixels beside the centre; default 0.
     #[serde(default)]
     pub shift: usize,
-    /// Training only: noise added to each pixel, in units of its error by `ivar`, or of the noise of the plane without
-    /// it; each image draws from 0 to this. Default 0.
+    /// Training only: noise added to each pixel of the data, after the blur, in units of its error by `ivar`, or of the noise of the
+    /// plane without it; each image draws from 0 to this. What tokens are told of the `noise` has it in it. Default 0.
     #[serde(default)]
     pub noise: f64,
     /// Training only: images are blurred by a Gaussian whose full width at half maximum, in pixels of the data, is
@@ -96,6 +107,45 @@ pub struct ImageConfig {
     /// wavelength. Default 0.
     #[serde(default)]
     pub redden: f64,
+}
+
+/// What flags mark.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Marks {
+    /// True is a pixel that must not be used.
+    #[default]
+    Bad,
+    /// True is a pixel that can be used.
+    Good,
+}
+
+/// Softening of all channels, or of each.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged, expecting = "a flux, or a list with a flux for each of `channels`")]
+pub enum Softening {
+    /// The same for all.
+    All(f64),
+    /// For each channel its own.
+    Each(Vec<f64>),
+}
+
+impl Softening {
+    /// That of a channel.
+    #[must_use]
+    pub fn of(&self, channel: usize) -> Option<f64> {
+        match self {
+            Self::All(flux) => Some(*flux),
+            Self::Each(fluxes) => fluxes.get(channel).copied(),
+        }
+    }
+
+    fn all(&self) -> &[f64] {
+        match self {
+            Self::All(flux) => std::slice::from_ref(flux),
+            Self::Each(fluxes) => fluxes,
+        }
+    }
 }
 
 /// How images of other sizes come to `size`.
@@ -181,8 +231,18 @@ impl ImageConfig {
         if !(1..=16384).contains(&config.size) {
             return Err(section.reject("size", format!("expected 1 to 16384 pixels, got {}", config.size)));
         }
-        if let Some(softening) = config.softening.filter(|s| !(s.is_finite() && *s > 0.0)) {
-            return Err(section.reject("softening", format!("expected a positive flux, got {softening}")));
+        let softening = config.softening.as_ref();
+        if let Some(flux) = softening.and_then(|s| s.all().iter().find(|s| !(s.is_finite() && **s > 0.0))) {
+            return Err(section.reject("softening", format!("expected a positive flux, got {flux}")));
+        }
+        if let Some(Softening::Each(fluxes)) = softening
+            && fluxes.len() != config.channels.len()
+        {
+            let reason = format!("expected one for each of {} channels, got {}", config.channels.len(), fluxes.len());
+            return Err(section.reject("softening", reason));
+        }
+        if config.pixel_scale.is_some() && config.scale.is_empty() {
+            return Err(section.reject("pixel_scale", "needs the field `scale`, which `scale = \"\"` switches off"));
         }
         if let Some(scale) = config.pixel_scale.filter(|s| !(s.is_finite() && *s > 0.0)) {
             return Err(section.reject("pixel_scale", format!("expected a positive width in arcseconds, got {scale}")));

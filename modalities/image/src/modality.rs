@@ -17,9 +17,9 @@ use std::collections::BTreeMap;
 ///
 /// Arrays (`C` channels, `H` = `W` = `size` pixels): `flux` `[B, C, H, W]` f32, background subtracted, scaled,
 /// and standardised over the training split, 0 where not valid; `valid` of the same shape. A pixel
-/// is bad if its flag is true, its flux is not finite or beyond 1e30, or its inverse variance is 0; so are all pixels of a
+/// is bad if its flag says so, its flux is not finite or beyond 1e30, or its inverse variance is 0; so are all pixels of a
 /// channel that the object lacks. Beside them, `[B, C]` f32 and 0 where unknown: `wavelength` (natural logarithm of Angstrom), `psf_fwhm`
-/// (arcseconds), `scale` (arcseconds per pixel of the square), `noise` (of a pixel as measured, in the unit of the flux).
+/// (arcseconds), `scale` (arcseconds per pixel of the square), `noise` (of a pixel as it is given, in the unit of the flux).
 #[derive(Debug, Clone)]
 pub struct Image {
     name: String,
@@ -69,19 +69,31 @@ impl Modality for Image {
 
     fn fit(&mut self, rows: &mut dyn Iterator<Item = Result<Rows>>) -> Result<()> {
         let mut sums = vec![(0.0f64, 0.0f64, 0.0f64); self.config.channels.len()];
+        let (mut marked, mut flags) = (0, 0);
         for rows in rows {
             let rows = rows?;
             let read = Read::new(&self.config, &rows)?;
             for (i, object) in rows.ids().iter().enumerate() {
                 let planes = read.planes(i, object)?;
-                for (found, sum) in planes.iter().zip(&mut sums) {
+                for (c, (found, sum)) in planes.iter().zip(&mut sums).enumerate() {
                     let Some(found) = found else { continue };
+                    let (own, of) = found.plane.marked();
+                    (marked, flags) = (marked + own, flags + of);
                     let change = self.calibration(found, read.ebv(i));
-                    for v in found.plane.cut_out(&self.config, change).values.into_iter().flatten() {
+                    for v in found.plane.cut_out(&self.config, c, change).values.into_iter().flatten() {
                         *sum = (sum.0 + 1.0, sum.1 + v, sum.2 + v * v);
                     }
                 }
             }
+        }
+        if self.config.mask_marks.is_none() && marked as f64 > MOST_MARKED * flags as f64 {
+            let share = 100.0 * marked as f64 / flags as f64;
+            let reason = format!(
+                "`{}` marks {share:.0} % of all pixels: does it mark the good ones? say so by `mask_marks = \"good\"`, or \
+                 `mask_marks = \"bad\"` if it is right",
+                self.config.path(&self.config.mask)
+            );
+            return Err(Error::Plugin { kind: "modality", name: self.name.clone(), reason });
         }
         let mut scalers = Vec::with_capacity(sums.len());
         for ((count, sum, squares), name) in sums.into_iter().zip(&self.config.channels) {
@@ -144,7 +156,7 @@ impl Modality for Image {
                 let mut change = self.calibration(&found, read.ebv(i));
                 let ratio = change.ratio;
                 let blur = draw.apply(&self.config, context, &mut change, (&found, object, c));
-                let cut = found.plane.cut_out(&self.config, change);
+                let cut = found.plane.cut_out(&self.config, c, change);
                 let start = (i * channels + c) * pixels;
                 for (at, value) in (start..).zip(cut.values) {
                     let Some(value) = value else { continue };
@@ -237,6 +249,9 @@ impl Draw {
         self.blur
     }
 }
+
+/// Flags that mark a larger share of the pixels mean something else.
+const MOST_MARKED: f64 = 0.9;
 
 /// Full width at half maximum of a Gaussian, in standard deviations.
 const FWHM: f64 = 2.354_820_045;

@@ -17,12 +17,13 @@ pub struct PatchesConfig {
     /// Side of a square in pixels; must divide the image's side. Default 8.
     #[serde(default = "eight")]
     pub patch: usize,
-    /// `across` (default): a token holds all channels of its square; `per_band`: one channel, so that
-    /// a missing channel costs nothing and channels can be masked by themselves.
+    /// `across` (default): a token holds all channels of its square, in the order of `channels`, so that which band is where needs
+    /// no telling; `per_band`: one channel, whose number and wavelength the token is told, so that a missing channel costs nothing
+    /// and channels can be masked by themselves.
     #[serde(default)]
     pub layout: Layout,
     /// What each token is told about how its image was made: any of `psf_fwhm` (the seeing), `scale` (width of a pixel),
-    /// `noise` (of a pixel as measured, which is the brightness that is lost when images are divided by their noise).
+    /// `noise` (of a pixel as it is given, which is the brightness that is lost when images are divided by their noise).
     /// What is unknown adds nothing; `metadata_dropout` hides each at random in training. Default none.
     #[serde(default)]
     pub metadata: Vec<Known>,

@@ -11,8 +11,10 @@ use rand_distr::StandardNormal;
 pub struct Plane<'a> {
     /// `[height, width]`.
     pub flux: &'a [f32],
-    /// Same shape, or empty: true is bad.
+    /// Same shape, or empty.
     pub mask: &'a [bool],
+    /// Whether flags that are true are of good pixels; else of bad ones.
+    pub marks_good: bool,
     /// Same shape, or empty: 0 or NaN is bad.
     pub ivar: &'a [f32],
     /// Number of lines.
@@ -69,7 +71,9 @@ impl Default for Change {
 pub struct CutOut {
     /// `[size, size]` scaled values; none where bad, or outside of the image.
     pub values: Vec<Option<f64>>,
-    /// 1.4826 times the median absolute deviation of the good pixels of the plane, in the data's unit.
+    /// Noise of a pixel as it is given, in the data's unit: 1.4826 times the median absolute deviation of the good pixels of
+    /// the plane, after everything that was done to them. Of noise that differs from pixel to pixel without being alike in
+    /// neighbours.
     pub noise: f64,
 }
 
@@ -84,11 +88,28 @@ struct Levels {
 const NO_FLUX: f64 = 1e30;
 
 impl Plane<'_> {
+    fn flagged(&self, at: usize) -> bool {
+        self.mask.get(at).is_some_and(|flag| *flag != self.marks_good)
+    }
+
+    /// How many pixels the flags forbid, of all that have one.
+    #[must_use]
+    pub fn marked(&self) -> (usize, usize) {
+        ((0..self.mask.len()).filter(|at| self.flagged(*at)).count(), self.mask.len())
+    }
+
     fn good(&self, at: usize) -> Option<f64> {
-        let flagged = self.mask.get(at).copied().unwrap_or(false);
+        let flagged = self.flagged(at);
         let informed = self.ivar.get(at).is_none_or(|v| *v > 0.0);
         let flux = f64::from(*self.flux.get(at)?);
         (flux.abs() < NO_FLUX && !flagged && informed).then_some(flux)
+    }
+
+    /// Median error of the good pixels, by their inverse variance; none where that is not known.
+    fn error(&self) -> Option<f64> {
+        let known = self.ivar.iter().enumerate().filter(|(at, _)| self.good(*at).is_some());
+        let mut errors: Vec<f64> = known.map(|(_, ivar)| f64::from(*ivar).powf(-0.5)).collect();
+        (!errors.is_empty()).then(|| median(&mut errors))
     }
 
     /// From all good pixels; noise 1 if there are none or all are alike.
@@ -108,14 +129,26 @@ impl Plane<'_> {
         Levels { background, noise }
     }
 
-    /// Scaled values of the `size` x `size` pixels around the centre, after `change`.
+    /// Scaled values of the `size` x `size` pixels around the centre of a plane of channel `channel`, after `change`.
     #[must_use]
-    pub fn cut_out(&self, config: &ImageConfig, mut change: Change) -> CutOut {
+    pub fn cut_out(&self, config: &ImageConfig, channel: usize, mut change: Change) -> CutOut {
         let Levels { background, noise } = self.levels(config);
-        let unit = config.softening.unwrap_or(noise);
-        // Of larger pixels each holds more flux.
-        let factor = change.factor * change.ratio * change.ratio / unit;
-        let plain = change.ratio == 1.0 && change.blur == 0.0 && change.noise.is_none();
+        // With room for the shift.
+        let room = config.size + 2 * change.shift.0.abs().max(change.shift.1.abs()).unsigned_abs() as usize;
+        let zoom = (change.ratio != 1.0)
+            .then(|| (Taps::zoom(self.height, room, change.ratio), Taps::zoom(self.width, room, change.ratio)));
+        // Of larger pixels each holds more flux; noise is averaged.
+        let area = change.ratio * change.ratio;
+        let averaged = zoom.as_ref().map_or(1.0, |(lines, places)| Taps::noise(lines) * Taps::noise(places));
+        let softening = config.softening.as_ref().and_then(|softening| softening.of(channel));
+        let unit = softening.unwrap_or(noise * area * averaged);
+        let factor = change.factor * area / unit;
+        let blur =
+            (change.blur > 0.0).then(|| (Taps::blur(self.height, change.blur), Taps::blur(self.width, change.blur)));
+        let smoothed = blur.as_ref().map_or(1.0, |(lines, places)| Taps::noise(lines) * Taps::noise(places));
+        let added = change.noise.as_ref().map_or(0.0, |(size, _)| size * self.error().unwrap_or(noise));
+        let given = (noise * smoothed).hypot(added) * averaged * area * change.factor;
+        let plain = zoom.is_none() && blur.is_none() && change.noise.is_none();
         let size = config.size;
         let scale = |flux: Option<f64>| {
             let value = flux.map(|f| (f - background) * factor);
@@ -139,10 +172,15 @@ impl Plane<'_> {
         };
         if plain {
             let values = square(&|at| self.good(at), self.height, self.width);
-            return CutOut { values, noise };
+            return CutOut { values, noise: given };
         }
         let good = |at: usize| self.good(at).map_or(f32::NAN, |f| f as f32);
         let mut flux: Vec<f32> = (0..self.flux.len()).map(good).collect();
+        if let Some((lines, places)) = blur {
+            let blurred = separable(&flux, self.width, (&lines, &places), 0.0);
+            // What was bad stays bad.
+            flux.iter_mut().zip(blurred).filter(|(f, _)| f.is_finite()).for_each(|(f, b)| *f = b);
+        }
         if let Some((size, random)) = &mut change.noise {
             for (at, f) in flux.iter_mut().enumerate() {
                 // Drawn for all, so that a bad pixel does not shift the noise of the others.
@@ -151,22 +189,13 @@ impl Plane<'_> {
                 *f += (*size * error * draw) as f32;
             }
         }
-        if change.blur > 0.0 {
-            let (lines, places) = (Taps::blur(self.height, change.blur), Taps::blur(self.width, change.blur));
-            let blurred = separable(&flux, self.width, (&lines, &places), 0.0);
-            // What was bad stays bad.
-            flux.iter_mut().zip(blurred).filter(|(f, _)| f.is_finite()).for_each(|(f, b)| *f = b);
-        }
         let (mut height, mut width) = (self.height, self.width);
-        if change.ratio != 1.0 {
-            // With room for the shift.
-            let room = size + 2 * change.shift.0.abs().max(change.shift.1.abs()).unsigned_abs() as usize;
-            let (lines, places) = (Taps::zoom(height, room, change.ratio), Taps::zoom(width, room, change.ratio));
+        if let Some((lines, places)) = zoom {
             flux = separable(&flux, width, (&lines, &places), 0.5);
             (height, width) = (room, room);
         }
         let get = |at: usize| flux.get(at).copied().filter(|f| f.is_finite()).map(f64::from);
-        CutOut { values: square(&get, height, width), noise }
+        CutOut { values: square(&get, height, width), noise: given }
     }
 }
 
@@ -187,7 +216,7 @@ mod tests {
     }
 
     fn plane(flux: &[f32], height: usize, width: usize) -> Plane<'_> {
-        Plane { flux, mask: &[], ivar: &[], height, width }
+        Plane { flux, mask: &[], marks_good: false, ivar: &[], height, width }
     }
 
     const RAW: &str = "scaling = \"linear\"\nsoftening = 1\nbackground = \"none\"\n";
@@ -195,10 +224,10 @@ mod tests {
     #[test]
     fn the_centre_is_cut_out_or_padded() {
         let flux: Vec<f32> = (0..25).map(|i| i as f32).collect();
-        let cut = plane(&flux, 5, 5).cut_out(&config(3, RAW), Change::default()).values;
+        let cut = plane(&flux, 5, 5).cut_out(&config(3, RAW), 0, Change::default()).values;
         let expected = [6., 7., 8., 11., 12., 13., 16., 17., 18.].map(Some);
         assert_eq!(cut, expected);
-        let padded = plane(&flux[..2], 1, 2).cut_out(&config(4, RAW), Change::default()).values;
+        let padded = plane(&flux[..2], 1, 2).cut_out(&config(4, RAW), 0, Change::default()).values;
         let mut expected = [None; 16];
         // One line of four padded by two above and one below; two places by one at each side.
         (expected[9], expected[10]) = (Some(0.0), Some(1.0));
@@ -239,9 +268,15 @@ mod tests {
     #[test]
     fn flagged_uninformed_and_infinite_pixels_are_bad() {
         let flux = [1.0, 2.0, f32::INFINITY, 4.0];
-        let plane =
-            Plane { flux: &flux, mask: &[true, false, false, false], ivar: &[1.0, 1.0, 1.0, 0.0], height: 2, width: 2 };
-        assert_eq!(plane.cut_out(&config(2, RAW), Change::default()).values, [None, Some(2.0), None, None]);
+        let plane = Plane {
+            flux: &flux,
+            mask: &[true, false, false, false],
+            marks_good: false,
+            ivar: &[1.0, 1.0, 1.0, 0.0],
+            height: 2,
+            width: 2,
+        };
+        assert_eq!(plane.cut_out(&config(2, RAW), 0, Change::default()).values, [None, Some(2.0), None, None]);
     }
 
     fn values(cut: CutOut) -> Vec<f64> {
@@ -252,10 +287,10 @@ mod tests {
     fn larger_pixels_hold_more_flux() {
         let flux = vec![2.0f32; 64];
         let change = Change { ratio: 2.0, ..Change::default() };
-        let cut = values(plane(&flux, 8, 8).cut_out(&config(4, RAW), change));
+        let cut = values(plane(&flux, 8, 8).cut_out(&config(4, RAW), 0, change));
         assert!(cut.iter().all(|v| (v - 8.0).abs() < 1e-6), "{cut:?}");
         let change = Change { ratio: 2.0, shift: (3, 0), ..Change::default() };
-        let cut = values(plane(&flux, 8, 8).cut_out(&config(4, RAW), change));
+        let cut = values(plane(&flux, 8, 8).cut_out(&config(4, RAW), 0, change));
         assert!((cut[0] - 8.0).abs() < 1e-6 && cut[3 * 4].is_nan(), "{cut:?}");
     }
 
@@ -263,17 +298,17 @@ mod tests {
     fn a_shift_moves_the_square() {
         let flux: Vec<f32> = (0..25).map(|i| i as f32).collect();
         let change = Change { shift: (1, -1), ..Change::default() };
-        let cut = values(plane(&flux, 5, 5).cut_out(&config(3, RAW), change));
+        let cut = values(plane(&flux, 5, 5).cut_out(&config(3, RAW), 0, change));
         assert_eq!(cut, [10., 11., 12., 15., 16., 17., 20., 21., 22.]);
     }
 
     #[test]
     fn noise_has_the_size_that_the_inverse_variance_says() {
         let (flux, ivar) = (vec![5.0f32; 10_000], vec![0.25f32; 10_000]);
-        let noisy = Plane { flux: &flux, mask: &[], ivar: &ivar, height: 100, width: 100 };
+        let noisy = Plane { flux: &flux, mask: &[], marks_good: false, ivar: &ivar, height: 100, width: 100 };
         let random = panchroma_core::random::stream(1, "test", &[]);
         let change = Change { noise: Some((1.5, random)), ..Change::default() };
-        let cut = values(noisy.cut_out(&config(100, RAW), change));
+        let cut = values(noisy.cut_out(&config(100, RAW), 0, change));
         let mean = cut.iter().sum::<f64>() / 1e4;
         let deviation = (cut.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 1e4).sqrt();
         assert!((mean - 5.0).abs() < 0.15 && (deviation - 3.0).abs() < 0.1, "{mean} {deviation}");

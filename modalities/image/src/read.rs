@@ -1,6 +1,6 @@
 //! The columns of an image, and what of them is a plane.
 
-use crate::config::ImageConfig;
+use crate::config::{ImageConfig, Marks};
 use crate::plane::Plane;
 use panchroma_core::bands::wavelength_angstrom;
 use panchroma_core::data::{DataError, Ragged};
@@ -39,14 +39,21 @@ const MOST_ZOOM: f64 = 64.0;
 /// What the modality asks the catalogue for.
 pub(crate) fn columns(config: &ImageConfig) -> Vec<Column> {
     let path = |field: &str| config.path(field);
-    let mut columns = vec![
-        Column::text(path(&config.channels_from)).list(),
-        Column::number(path(&config.flux)).depth(3),
-        Column::flag(path(&config.mask)).depth(3).optional(),
-        Column::number(path(&config.ivar)).depth(3).optional(),
-        Column::number(path(&config.psf_fwhm)).list().optional(),
-        Column::number(path(&config.scale)).list().optional(),
-    ];
+    let mut columns =
+        vec![Column::text(path(&config.channels_from)).list(), Column::number(path(&config.flux)).depth(3)];
+    let mut optional = |field: &str, column: Column| {
+        if !field.is_empty() {
+            columns.push(column.optional());
+        }
+    };
+    optional(&config.mask, Column::flag(path(&config.mask)).depth(3));
+    optional(&config.ivar, Column::number(path(&config.ivar)).depth(3));
+    optional(&config.psf_fwhm, Column::number(path(&config.psf_fwhm)).list());
+    if config.pixel_scale.is_none() {
+        optional(&config.scale, Column::number(path(&config.scale)).list());
+    } else {
+        columns.push(Column::number(path(&config.scale)).list());
+    }
     if config.band != config.channels_from {
         columns.push(Column::text(path(&config.band)).list().optional());
     }
@@ -60,15 +67,22 @@ impl<'a> Read<'a> {
     pub(crate) fn new(config: &'a ImageConfig, rows: &Rows) -> Result<Self> {
         let path = |field: &str| config.path(field);
         let own_bands = config.band != config.channels_from;
+        let numbers = |field: &str, depth: usize| match field.is_empty() {
+            true => Ok(Ragged::absent(rows.len(), depth)),
+            false => rows.ragged_f32(&path(field)),
+        };
         Ok(Self {
             config,
             names: rows.ragged_text(&path(&config.channels_from))?,
             bands: own_bands.then(|| rows.ragged_text(&path(&config.band))).transpose()?,
             flux: rows.ragged_f32(&path(&config.flux))?,
-            mask: rows.ragged_flags(&path(&config.mask))?,
-            ivar: rows.ragged_f32(&path(&config.ivar))?,
-            psf_fwhm: rows.ragged_f32(&path(&config.psf_fwhm))?,
-            scale: rows.ragged_f32(&path(&config.scale))?,
+            mask: match config.mask.is_empty() {
+                true => Ragged::absent(rows.len(), 3),
+                false => rows.ragged_flags(&path(&config.mask))?,
+            },
+            ivar: numbers(&config.ivar, 3)?,
+            psf_fwhm: numbers(&config.psf_fwhm, 1)?,
+            scale: numbers(&config.scale, 1)?,
             ebv: match &config.ebv {
                 Some(column) => rows.numbers(column)?,
                 None => vec![None; rows.len()],
@@ -122,14 +136,14 @@ impl<'a> Read<'a> {
                 }
             };
             let mut mask: &[bool] = &[];
-            if let Some(start) = mask_planes {
-                let (h, w, own) = self.rectangle(&self.mask, start + place, name, (&config.mask, object))?;
+            if let Some((start, step)) = mask_planes {
+                let (h, w, own) = self.rectangle(&self.mask, start + step * place, name, (&config.mask, object))?;
                 beside(&config.mask, (h, w))?;
                 mask = self.mask.values.get(own).unwrap_or_default();
             }
             let mut ivar: &[f32] = &[];
-            if let Some(start) = ivar_planes {
-                let (h, w, own) = self.rectangle(&self.ivar, start + place, name, (&config.ivar, object))?;
+            if let Some((start, step)) = ivar_planes {
+                let (h, w, own) = self.rectangle(&self.ivar, start + step * place, name, (&config.ivar, object))?;
                 beside(&config.ivar, (h, w))?;
                 ivar = self.ivar.values.get(own).unwrap_or_default();
                 if let Some(wrong) = ivar.iter().find(|v| **v < 0.0) {
@@ -141,6 +155,10 @@ impl<'a> Read<'a> {
             let positive = |list: Option<&[f32]>| {
                 list.and_then(|l| l.get(place)).map(|v| f64::from(*v)).filter(|v| v.is_finite() && *v > 0.0)
             };
+            if config.pixel_scale.is_some() && positive(scale).is_none() {
+                let reason = format!("expected the width of a pixel of `{name}`, which `pixel_scale` needs");
+                return Err(self.bad(object, &config.scale, reason));
+            }
             if let Some((wanted, own)) = config.pixel_scale.zip(positive(scale))
                 && !(1.0 / MOST_ZOOM..=MOST_ZOOM).contains(&(wanted / own))
             {
@@ -151,9 +169,18 @@ impl<'a> Read<'a> {
             }
             // Without a field of bands the planes are called by them.
             let band = bands.and_then(|b| b.get(place)).unwrap_or(name);
+            let wavelength = wavelength_angstrom(band, &config.bands);
+            if config.strict_bands && wavelength.is_none() {
+                let reason = format!(
+                    "no wavelength is known for band `{band}`: give it by `bands = {{ \"{band}\" = 5000.0 }}` (Angstrom), or allow it \
+                     with `strict_bands = false`"
+                );
+                return Err(self.bad(object, &config.band, reason));
+            }
+            let marks_good = config.mask_marks == Some(Marks::Good);
             channels[channel] = Some(Found {
-                plane: Plane { flux, mask, ivar, height, width },
-                wavelength: wavelength_angstrom(band, &config.bands),
+                plane: Plane { flux, mask, marks_good, ivar, height, width },
+                wavelength,
                 psf_fwhm: positive(psf_fwhm),
                 scale: positive(scale),
             });
@@ -178,23 +205,27 @@ impl<'a> Read<'a> {
         Ok(Some(values))
     }
 
-    /// First plane of an optional column in row `i`; `None` if the row lacks it.
+    /// First plane of an optional column in row `i`, and how far it is from each to the next: 0 where one is for all; `None` if
+    /// the row lacks it.
     fn companion<T>(
         &self,
         column: &Ragged<T>,
         i: usize,
         planes: &Range<usize>,
         (field, object): (&str, &str),
-    ) -> Result<Option<usize>> {
+    ) -> Result<Option<(usize, usize)>> {
         if !column.present.get(i).copied().unwrap_or(false) {
             return Ok(None);
         }
         let own = lists(column, 0, i);
+        if own.len() == 1 {
+            return Ok(Some((own.start, 0)));
+        }
         if own.len() != planes.len() {
             let reason = format!("expected {} planes, as `{}` has, got {}", planes.len(), self.config.flux, own.len());
             return Err(self.bad(object, field, reason));
         }
-        Ok(Some(own.start))
+        Ok(Some((own.start, 1)))
     }
 
     /// Height, width and where the pixels are, of one plane.

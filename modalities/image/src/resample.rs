@@ -34,6 +34,14 @@ impl Taps {
         (0..length).map(|i| Self::around(i as f64, 4.0 * sigma, length, gauss)).collect()
     }
 
+    /// What is left of noise that differs from pixel to pixel, in the mean over new pixels that lie inside.
+    #[must_use]
+    pub fn noise(all: &[Self]) -> f64 {
+        let inside = all.iter().filter(|taps| taps.weights.iter().sum::<f64>() > 0.999);
+        let squares: Vec<f64> = inside.map(|taps| taps.weights.iter().map(|w| w * w).sum()).collect();
+        if squares.is_empty() { 1.0 } else { (squares.iter().sum::<f64>() / squares.len() as f64).sqrt() }
+    }
+
     fn around(place: f64, reach: f64, length: usize, weight: impl Fn(f64) -> f64) -> Self {
         let (from, to) = ((place - reach).ceil() as i64, (place + reach).floor() as i64);
         let total: f64 = (from..=to).map(|at| weight(at as f64 - place)).sum();
