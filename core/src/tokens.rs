@@ -152,6 +152,12 @@ impl Tokens {
         if self.coordinates.dims() != [b, t, c] || self.coordinates.dtype() != DType::F32 {
             return Err(wrong("coordinates", format!("F32 [{b}, {t}, {c}]"), &self.coordinates));
         }
+        if let (Some(weights), TokenValues::Patches(values) | TokenValues::Codes(values)) =
+            (&self.weights, &self.values)
+            && (weights.dims() != values.dims() || weights.dtype() != DType::F32)
+        {
+            return Err(wrong("weights", format!("F32 {:?}", values.dims()), weights));
+        }
         match (&self.values, spec.kind) {
             (TokenValues::Patches(v), TokenKind::Patches { width }) => {
                 if v.dims() != [b, t, width] || v.dtype() != DType::F32 {

@@ -9,7 +9,7 @@ pub enum ColumnKind {
     Number,
     /// Text, dictionary-coded or not.
     Text,
-    /// True or false; integers count as true if not 0.
+    /// True or false; numbers count as true if not 0.
     Flag,
 }
 
@@ -23,7 +23,7 @@ impl ColumnKind {
             _ => match self {
                 Self::Number => found.is_numeric(),
                 Self::Text => matches!(found, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
-                Self::Flag => *found == DataType::Boolean || found.is_integer(),
+                Self::Flag => *found == DataType::Boolean || found.is_numeric(),
             },
         }
     }

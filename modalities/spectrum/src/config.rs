@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpectrumConfig {
-    /// Struct column that holds the spectrum; default `spectrum`.
+    /// Struct column that holds the spectrum; default `spectrum`. `""`: the fields are columns themselves.
     #[serde(default = "spectrum")]
     pub column: String,
     /// Field of the flux density per Angstrom, in any unit; default `flux`.
@@ -17,21 +17,21 @@ pub struct SpectrumConfig {
     /// Field of the wavelength, ascending; default `lambda`.
     #[serde(default = "lambda")]
     pub wavelength: String,
-    /// Unit of that field: `angstrom` (default), `nm`, `um`, `m`, or `log10_angstrom` (as `loglam` of SDSS). Of an axis of another kind
-    /// leave the default: all that is said of Angstrom here then is of its unit.
+    /// Unit of that field: `angstrom` (default), `nm`, `um`, `m`, or `log10_angstrom` (as `loglam` of SDSS); a spectrum that would fit in
+    /// another of them is an error. `other`: any axis above 0, such as frequency, energy or Raman shift; all that is said of Angstrom
+    /// here then is of its unit.
     #[serde(default)]
     pub wavelength_unit: WavelengthUnit,
-    /// Field of the inverse variance of the flux; default `ivar`. The column may lack it. 0 or null
-    /// says that a sample holds no information, but a spectrum where more than half of the samples say
-    /// so is taken as one of unknown errors.
+    /// Field of the inverse variance of the flux; default `ivar`; `""`: none is read. The column may lack it. 0 or null says that
+    /// a sample holds no information; where all samples say so, errors are unknown.
     #[serde(default = "ivar")]
     pub ivar: String,
-    /// Field of the flags, where true means bad (as in the Multimodal Universe); default `mask`. The
-    /// column may lack it.
+    /// Field of the flags, where true means bad (as in the Multimodal Universe); default `mask`; `""`: none are read. The column
+    /// may lack it.
     #[serde(default = "mask")]
     pub mask: String,
-    /// Field of the width of the instrument's line spread function (standard deviation, in Angstrom); default `lsf_sigma`. The
-    /// column may lack it.
+    /// Field of the width of the instrument's line spread function (standard deviation, in Angstrom); default `lsf_sigma`; `""`:
+    /// none is read. The column may lack it.
     #[serde(default = "lsf_sigma")]
     pub lsf_sigma: String,
     /// First wavelength of the grid, in Angstrom.
@@ -45,8 +45,8 @@ pub struct SpectrumConfig {
     /// `linear`, or `own`: each object keeps its samples as they were measured.
     #[serde(default)]
     pub grid: Spacing,
-    /// Widest step between two good samples that is bridged by a straight line, in units of the
-    /// steps beside it; anything wider is a gap without data. Default 3, at least 1.
+    /// Widest step between two good samples that is bridged by a straight line, in units of the typical
+    /// step on its coarser side; anything wider is a gap without data. Default 3, at least 1.
     #[serde(default = "three")]
     pub max_gap: f64,
     /// Smallest part of the common grid that a spectrum must cover; with less the object counts as
@@ -72,14 +72,13 @@ pub struct SpectrumConfig {
     /// km/s: keeps lines of supernovae); 0.02 suits galaxies.
     #[serde(default = "tenth")]
     pub continuum_width: f64,
-    /// Values are cut off at plus and minus this; default 10.
+    /// Values, after normalising, are cut off at plus and minus this; default 10.
     #[serde(default = "ten")]
     pub clip: f64,
-    /// Training only: standard deviation of noise added to the flux, in units of its scale; default 0.
+    /// Training only: standard deviation of noise added to the flux, in units of its scale; errors grow by it. Default 0.
     #[serde(default)]
     pub noise: f64,
-    /// Training only: largest part of the grid that one random run of samples hides; default 0, at
-    /// most 0.9.
+    /// Training only: largest part of what was measured that one random run of samples hides; default 0, at most 0.9.
     #[serde(default)]
     pub mask_fraction: f64,
     /// Training only: size of a random slope and curvature that the flux is multiplied by, as errors
@@ -116,10 +115,12 @@ pub enum WavelengthUnit {
     M,
     /// Decimal logarithm of the wavelength in Angstrom.
     Log10Angstrom,
+    /// No wavelength, or in a unit of its own.
+    Other,
 }
 
 impl WavelengthUnit {
-    /// All, with their names in a config.
+    /// All of which the size is known, with their names in a config.
     pub(crate) const ALL: [(Self, &'static str); 5] = [
         (Self::Angstrom, "angstrom"),
         (Self::Nm, "nm"),
@@ -132,7 +133,7 @@ impl WavelengthUnit {
     #[must_use]
     pub fn angstrom(self, value: f64) -> f64 {
         match self {
-            Self::Angstrom => value,
+            Self::Angstrom | Self::Other => value,
             Self::Nm => value * 10.0,
             Self::Um => value * 1e4,
             Self::M => value * 1e10,

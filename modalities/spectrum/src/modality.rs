@@ -103,8 +103,12 @@ impl Spectrum {
         // Where the continuum vanishes its ratio is noise; a twentieth of the typical flux bounds it.
         let continuum: Vec<f64> = if self.config.channels.contains(&Channel::Continuum) {
             let smooth = match self.config.grid {
-                Spacing::Own => Smoother::new(&row.wavelength, self.config.continuum_width)
-                    .continuum(&spectrum.flux, &spectrum.valid),
+                Spacing::Own => {
+                    // Without the places behind the last sample.
+                    let end = spectrum.valid.iter().rposition(|v| *v).map_or(0, |last| last + 1);
+                    let smoother = Smoother::new(&row.wavelength[..end], self.config.continuum_width);
+                    smoother.continuum(&spectrum.flux[..end], &spectrum.valid[..end])
+                }
                 _ => self.smoother.continuum(&spectrum.flux, &spectrum.valid),
             };
             // What was divided by is a typical flux, unless a middle was taken away first.
@@ -130,7 +134,7 @@ impl Spectrum {
                     Channel::Scale => (brightness, 0.0),
                 };
                 flux[l] = value.clamp(-clip, clip) as f32;
-                ivar[l] = (spectrum.ivar[l] * unit * unit).min(1e30) as f32;
+                ivar[l] = (spectrum.ivar[l] * unit * unit).min(LARGEST) as f32;
             }
         }
     }
@@ -141,6 +145,9 @@ impl Spectrum {
         (level.scale.log10() - mean) / deviation
     }
 }
+
+/// Inverse variances beyond it do not fit into single precision.
+const LARGEST: f64 = 1e37;
 
 impl Modality for Spectrum {
     fn columns(&self) -> Vec<Column> {
@@ -222,10 +229,8 @@ impl Modality for Spectrum {
             let Some(mut row) = self.row(&read, i, object)? else { continue };
             let normalise = self.config.normalise;
             if context.mode == Mode::Train {
-                let spectrum = &mut row.spectrum;
-                let typical = Level::of(spectrum, normalise).scale;
-                let places = (spectrum.flux.as_mut_slice(), spectrum.valid.as_mut_slice());
-                augment(places, typical, &self.config, context, object);
+                let typical = Level::of(&row.spectrum, normalise).scale;
+                augment(&mut row.spectrum, &row.wavelength, typical, &self.config, context, object);
             }
             let level = Level::of(&row.spectrum, normalise);
             present[i] = true;

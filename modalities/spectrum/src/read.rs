@@ -17,13 +17,12 @@ pub(crate) struct Read<'a> {
 
 /// What the modality asks the catalogue for.
 pub(crate) fn columns(config: &SpectrumConfig) -> Vec<Column> {
-    vec![
-        Column::number(config.path(&config.wavelength)).list(),
-        Column::number(config.path(&config.flux)).list(),
-        Column::number(config.path(&config.ivar)).list().optional(),
-        Column::flag(config.path(&config.mask)).list().optional(),
-        Column::number(config.path(&config.lsf_sigma)).list().optional(),
-    ]
+    let path = |field: &String| config.path(field);
+    let wanted = |field: &&String| !field.is_empty();
+    let required = [&config.wavelength, &config.flux].map(|field| Column::number(path(field)).list());
+    let numbers = [&config.ivar, &config.lsf_sigma].into_iter().filter(wanted).map(|f| Column::number(path(f)).list());
+    let flags = [&config.mask].into_iter().filter(wanted).map(|f| Column::flag(path(f)).list());
+    required.into_iter().chain(numbers.chain(flags).map(Column::optional)).collect()
 }
 
 impl<'a> Read<'a> {
@@ -34,9 +33,18 @@ impl<'a> Read<'a> {
             config,
             wavelength: rows.ragged_f64(&config.path(&config.wavelength))?,
             flux: rows.ragged_f64(&config.path(&config.flux))?,
-            ivar: rows.ragged_f64(&config.path(&config.ivar))?,
-            mask: rows.ragged_flags(&config.path(&config.mask))?,
-            lsf: rows.ragged_f32(&config.path(&config.lsf_sigma))?,
+            ivar: match config.ivar.as_str() {
+                "" => Ragged::absent(rows.len(), 1),
+                field => rows.ragged_f64(&config.path(field))?,
+            },
+            mask: match config.mask.as_str() {
+                "" => Ragged::absent(rows.len(), 1),
+                field => rows.ragged_flags(&config.path(field))?,
+            },
+            lsf: match config.lsf_sigma.as_str() {
+                "" => Ragged::absent(rows.len(), 1),
+                field => rows.ragged_f32(&config.path(field))?,
+            },
         })
     }
 
@@ -65,8 +73,8 @@ impl<'a> Read<'a> {
         }
         let plain = |k: usize| flux[k].is_finite() && !mask.get(k).copied().unwrap_or(false);
         let measured = |k: usize| ivar.get(k).is_some_and(|v| *v > 0.0 && v.is_finite());
-        let usable = (0..flux.len()).filter(|k| plain(*k)).count();
-        let known = 2 * (0..flux.len()).filter(|k| plain(*k) && measured(*k)).count() >= usable.max(1);
+        // Catalogues write 0 everywhere where the source gives no errors.
+        let known = (0..flux.len()).any(|k| plain(k) && measured(k));
         let mut samples: Vec<Sample> = Vec::with_capacity(flux.len());
         for (k, at) in wavelength.iter().map(|w| self.config.wavelength_unit.angstrom(*w)).enumerate() {
             let good = plain(k) && (!known || measured(k));
@@ -76,7 +84,11 @@ impl<'a> Read<'a> {
                 if !good {
                     continue;
                 }
-                let reason = format!("expected a positive wavelength in Angstrom, got {at} at sample {k}");
+                let what = match self.config.wavelength_unit {
+                    WavelengthUnit::Other => "an axis above 0",
+                    _ => "a positive wavelength in Angstrom",
+                };
+                let reason = format!("expected {what}, got {at} at sample {k}");
                 return Err(bad(&self.config.wavelength, reason));
             }
             if let Some(last) = samples.last().filter(|last| at <= last.wavelength) {
@@ -94,7 +106,8 @@ impl<'a> Read<'a> {
     /// Refuses a spectrum that lies outside of the grid, but would lie inside it in another unit.
     fn check_unit(&self, samples: &[Sample], object: &str) -> Result<()> {
         let (from, to) = (self.config.wavelength_min, self.config.wavelength_max);
-        if samples.is_empty() || samples.iter().any(|s| (from..=to).contains(&s.wavelength)) {
+        let other = self.config.wavelength_unit == WavelengthUnit::Other;
+        if other || samples.is_empty() || samples.iter().any(|s| (from..=to).contains(&s.wavelength)) {
             return Ok(());
         }
         let raw = |s: &Sample| match self.config.wavelength_unit {

@@ -85,8 +85,9 @@ struct Piece {
     joined: bool,
 }
 
-/// Brings `samples` onto `grid`. A step between good samples is bridged if it is at most `max_gap`
-/// times the larger of the steps between the measured wavelengths beside it.
+/// Brings `samples` onto `grid`. A step between good samples is bridged if it is at most `max_gap` times the usual step between
+/// the measured wavelengths beside it: the larger of the medians of the three on either side, so that a sample alone in a gap
+/// does not bridge it.
 #[must_use]
 pub fn resample(samples: &[Sample], grid: &Grid, max_gap: f64) -> Resampled {
     let pieces = pieces(samples, max_gap);
@@ -128,7 +129,7 @@ pub fn resample(samples: &[Sample], grid: &Grid, max_gap: f64) -> Resampled {
 }
 
 /// The samples from `from` to `to` (Angstrom) as they are, in `length` places, and their wavelengths; places behind the last
-/// go on in its steps. None if there are more samples than places.
+/// are at its wavelength. None if there are more samples than places.
 #[must_use]
 pub fn keep(samples: &[Sample], (from, to): (f64, f64), length: usize) -> Option<(Resampled, Vec<f64>)> {
     let inside: Vec<&Sample> = samples.iter().filter(|s| (from..=to).contains(&s.wavelength)).collect();
@@ -136,13 +137,9 @@ pub fn keep(samples: &[Sample], (from, to): (f64, f64), length: usize) -> Option
         return None;
     }
     let mut out = Resampled { flux: vec![0.0; length], ivar: vec![0.0; length], valid: vec![false; length] };
-    let step = match inside.as_slice() {
-        [.., a, b] => b.wavelength / a.wavelength,
-        _ => (to / from).powf(1.0 / length as f64),
-    };
     let last = inside.last().map_or(from, |s| s.wavelength);
     let mut wavelength: Vec<f64> = inside.iter().map(|s| s.wavelength).collect();
-    wavelength.extend((1..=length - inside.len()).map(|i| last * step.powi(i as i32)));
+    wavelength.resize(length, last);
     for (l, sample) in inside.iter().enumerate().filter(|(_, s)| s.good) {
         (out.flux[l], out.valid[l]) = (sample.flux, true);
         out.ivar[l] = if sample.variance > 0.0 { 1.0 / sample.variance } else { 0.0 };
@@ -157,8 +154,8 @@ fn pieces(samples: &[Sample], max_gap: f64) -> Vec<Piece> {
     let mut last = None;
     for pair in good.windows(2) {
         let (i, j) = (pair[0], pair[1]);
-        let before = i.checked_sub(1).and_then(step);
-        let after = step(j);
+        let before = usual((0..i).rev().filter_map(step));
+        let after = usual((j..samples.len()).filter_map(step));
         // A spectrum of two samples has no other step to compare with.
         let usual = match (before, after) {
             (None, None) => f64::INFINITY,
@@ -172,9 +169,30 @@ fn pieces(samples: &[Sample], max_gap: f64) -> Vec<Piece> {
     pieces
 }
 
+/// The lower median of the first three steps.
+fn usual(steps: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut first: Vec<f64> = steps.take(3).collect();
+    first.sort_unstable_by(f64::total_cmp);
+    first.get(first.len().saturating_sub(1) / 2).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arms_of_other_steps_are_joined_and_a_sample_alone_in_a_gap_is_not() {
+        let valid = |wavelengths: &[f64], at: &[f64]| {
+            let sample = |w: &f64| Sample { wavelength: *w, flux: 1.0, variance: 0.0, good: true };
+            let samples: Vec<Sample> = wavelengths.iter().map(sample).collect();
+            let grid = Grid::new(at[0], at[at.len() - 1], at.len(), Spacing::Linear);
+            resample(&samples, &grid, 3.0).valid
+        };
+        let alone = [3990.0, 3995.0, 4000.0, 4005.0, 5000.0, 6000.0, 6005.0, 6010.0, 6015.0];
+        assert_eq!(valid(&alone, &[4500.0, 5000.0, 5500.0]), [false; 3]);
+        let arms = [4000.0, 4001.0, 4002.0, 4003.0, 4007.0, 4011.0, 4015.0, 4019.0];
+        assert_eq!(valid(&arms, &[4001.0, 4003.0, 4005.0, 4007.0, 4009.0]), [true; 5]);
+    }
 
     fn spectrum(n: usize, step: f64) -> Vec<Sample> {
         (0..n)

@@ -174,20 +174,83 @@ fn flagged_and_infinite_samples_do_not_count() {
 }
 
 #[test]
-fn an_inverse_variance_that_is_mostly_zero_says_nothing() {
+fn an_inverse_variance_that_is_zero_everywhere_says_nothing_and_else_what_it_says() {
     let mut empty = spectrum(3900.0, 5.0, 260, 1.0, true);
     let mut some = empty.clone();
     for i in 0..260 {
-        empty["ivar"][i] = json!(if i < 20 { 3.0 } else { 0.0 });
-        some["ivar"][i] = json!(if (100..130).contains(&i) { 0.0 } else { 3.0 });
+        empty["ivar"][i] = json!(0.0);
+        // A lost arm: more than half of the samples.
+        some["ivar"][i] = json!(if i < 150 { 0.0 } else { 3.0 });
     }
     let list = json!([{ "object_id": "empty", "spectrum": empty }, { "object_id": "some", "spectrum": some }]);
-    let arrays = prepare(build_modality(SMALL).as_ref(), &Objects::new(&list, fields()), Mode::Evaluate).expect("fits");
+    let objects = Objects::new(&list, fields());
+    let arrays = prepare(build_modality(SMALL).as_ref(), &objects, Mode::Evaluate).expect("fits");
     let (_, valid) = arrays.valid().expect("u8");
     assert_eq!(valid[..40].iter().filter(|v| **v == 1).count(), 40);
-    // 150 of 1000 Angstrom are gone, six bins of about 25.
+    // From 4650 of 4000 to 5000 Angstrom on, in steps of 0.57 %.
     let left = valid[40..].iter().filter(|v| **v == 1).count();
-    assert!((33..=35).contains(&left), "{left}");
+    assert!((12..=14).contains(&left), "{left}");
+    let unread = prepare(build_modality(&format!("{SMALL}ivar = \"\"\n")).as_ref(), &objects, Mode::Evaluate);
+    assert!(unread.expect("fits").valid().expect("u8").1.iter().all(|v| *v == 1));
+}
+
+#[test]
+fn an_axis_of_another_kind_is_not_asked_for_its_unit() {
+    // Raman shifts in 1/cm, far below the grid: in nm they would lie in it.
+    let list = json!([{ "object_id": "a", "spectrum": spectrum(50.0, 1.0, 250, 1.0, false) }]);
+    let grid = "kind = \"spectrum\"\nwavelength_min = 400\nwavelength_max = 4000\nsamples = 40\n";
+    let prepared = |more: &str| {
+        prepare(build_modality(&format!("{grid}{more}")).as_ref(), &Objects::new(&list, fields()), Mode::Evaluate)
+    };
+    assert!(prepared("").expect_err("asked").to_string().contains("is it `wavelength_unit = \"nm\"`?"));
+    assert_eq!(prepared("wavelength_unit = \"other\"\n").expect("fits").present, [false]);
+    let list = json!([{ "object_id": "a", "spectrum": spectrum(-5.0, 1.0, 250, 1.0, false) }]);
+    let modality = build_modality(&format!("{grid}wavelength_unit = \"other\"\n"));
+    let error = prepare(modality.as_ref(), &Objects::new(&list, fields()), Mode::Evaluate).expect_err("refused");
+    assert!(error.to_string().contains("expected an axis above 0, got -5 at sample 0"), "{error}");
+}
+
+#[test]
+fn tokens_of_own_samples_lie_where_these_were_measured() {
+    let text = "kind = \"spectrum\"\nwavelength_min = 4000\nwavelength_max = 5000\nsamples = 210\ngrid = \"own\"\n";
+    let list = json!([{ "object_id": "a", "spectrum": spectrum(4000.0, 100.0, 11, 1.0, true) }]);
+    let modality = build_modality(text);
+    let arrays = prepare(modality.as_ref(), &Objects::new(&list, fields()), Mode::Evaluate).expect("fits");
+    let tokenizer = build_tokenizer("kind = \"slices\"\nwidth = 10\n", &modality.spec());
+    let tokens = tokenizer.tokenize(&arrays, &Forward::evaluate()).expect("fits");
+    let places = tokens.coordinates.flatten_all().expect("cpu").to_vec1::<f32>().expect("f32");
+    // The second window has one sample, at 5000 Angstrom.
+    assert!((places[1] - 5000f32.ln()).abs() < 1e-5, "{}", places[1].exp());
+    // A spectrum that is its own continuum but for the line, up to the last sample.
+    let continuum = flux(&arrays, 0, 1);
+    assert!(continuum[..11].iter().all(|v| v.abs() < 0.6) && continuum[10].abs() < 0.1, "{:?}", &continuum[..11]);
+}
+
+#[test]
+fn flags_may_be_numbers_of_any_kind() {
+    let mut inner = match fields().remove(0).data_type().clone() {
+        DataType::Struct(inner) => inner.iter().map(|f| f.as_ref().clone()).collect::<Vec<_>>(),
+        other => panic!("a struct, not {other}"),
+    };
+    inner[3] = Field::new("mask", DataType::new_list(DataType::Float32, true), true);
+    let mut one = spectrum(3900.0, 5.0, 260, 1.0, true);
+    one["mask"] = json!((0..260).map(|i| f64::from(u8::from(i < 130))).collect::<Vec<_>>());
+    let list = json!([{ "object_id": "a", "spectrum": one }]);
+    let objects = Objects::new(&list, vec![Field::new("spectrum", DataType::Struct(inner.into()), true)]);
+    let arrays = prepare(build_modality(SMALL).as_ref(), &objects, Mode::Evaluate).expect("fits");
+    let valid = arrays.valid().expect("u8").1;
+    assert!(valid[0] == 0 && valid[39] == 1, "{valid:?}");
+}
+
+#[test]
+fn errors_of_cgs_fluxes_keep_their_ratios() {
+    let mut one = spectrum(3900.0, 5.0, 260, 1e-16, false);
+    one["ivar"] = json!((0..260).map(|i| if i < 130 { 1e32 } else { 4e32 }).collect::<Vec<f64>>());
+    let list = json!([{ "object_id": "a", "spectrum": one }]);
+    let text = format!("{SMALL}normalise = \"none\"\nchannels = [\"normalised\"]\n");
+    let arrays = prepare(build_modality(&text).as_ref(), &Objects::new(&list, fields()), Mode::Evaluate).expect("fits");
+    let ivar = arrays.f32("ivar").expect("ivar").1;
+    assert!((ivar[38] / ivar[1] / 4.0 - 1.0).abs() < 0.25, "{} {}", ivar[1], ivar[38]);
 }
 
 #[test]
@@ -300,9 +363,9 @@ fn own_samples_stay_as_they_were_measured() {
                   channels = [\"normalised\"]\nnormalise = \"none\"\nclip = 1000\n";
     let arrays = one(spectrum(3800.0, 60.0, 25, 300.0, false), config).expect("fits");
     let (_, wavelength) = arrays.f64("wavelength").expect("f64");
-    // 4040 to 5000, then on in the last step.
+    // 4040 to 5000, then places without a wavelength of their own.
     assert_eq!((wavelength[0], wavelength[16]), (4040.0, 5000.0));
-    assert!(wavelength[17] > 5059.0 && wavelength[17] < 5062.0);
+    assert_eq!(wavelength[17], 5000.0);
     let (_, valid) = arrays.valid().expect("u8");
     assert_eq!(valid.iter().map(|v| usize::from(*v)).sum::<usize>(), 17);
     let expected = 300.0 * 4040.0 / 4500.0;

@@ -163,7 +163,7 @@ fn a_column_of_another_type_names_the_file_and_both_types() {
         (Column::number("lightcurve.flux"), "expected a number, got a list of f32 numbers"),
         (Column::number("lightcurve.flux").depth(2), "expected a list of lists of numbers, got a list of f32 numbers"),
         (Column::number("lightcurve").optional(), "expected a number, got a struct of `flux`"),
-        (Column::flag("lightcurve.flux").list(), "expected a list of flags, got a list of f32 numbers"),
+        (Column::flag("object_id"), "expected a flag, got text"),
     ];
     for (column, message) in cases {
         let error = data_error(Catalogue::open(&DataConfig::at(folder.path()), &[column])).to_string();

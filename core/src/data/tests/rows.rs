@@ -115,6 +115,8 @@ fn every_arrow_type_of_a_kind_is_read() {
     for flag in ["bool", "u8"] {
         assert_eq!(rows.flags(flag).unwrap(), [Some(true), None, Some(false)], "{flag}");
     }
+    assert_eq!(rows.flags("i8").unwrap(), [Some(true), Some(false), Some(true)]);
+    assert_eq!(rows.flags("f64").unwrap(), [Some(true); 3]);
     assert_eq!(rows.numbers("nothing").unwrap(), [None; 3]);
     assert_eq!(rows.texts("nothing").unwrap(), [const { None }; 3]);
     assert_eq!(rows.ragged_flags("nothing").unwrap().present, [false; 3]);
@@ -144,7 +146,7 @@ fn a_column_of_another_type_says_what_it_is() {
         (data_error(rows.numbers("x")), "column `x`: expected a number, got text"),
         (data_error(rows.numbers("l")), "column `l`: expected a number, got a list of text"),
         (data_error(rows.texts("n")), "column `n`: expected text, got f32 numbers"),
-        (data_error(rows.flags("n")), "column `n`: expected a flag, got f32 numbers"),
+        (data_error(rows.flags("x")), "column `x`: expected a flag, got text"),
         (data_error(rows.ragged_f32("n")), "column `n`: expected a list of numbers, got f32 numbers"),
         (data_error(rows.ragged_f32("l")), "column `l`: expected a list of numbers, got a list of text"),
     ];
