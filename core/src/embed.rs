@@ -124,7 +124,35 @@ impl Embed {
     }
 }
 
+impl Embed {
+    /// Which coordinates some valid token of each object knows: `[B][C]`.
+    ///
+    /// # Errors
+    /// If shapes disagree.
+    pub(crate) fn known(&self, tokens: &Tokens) -> Result<Vec<Vec<bool>>> {
+        let (coordinates, valid) = (tokens.coordinates.to_vec3::<f32>()?, tokens.valid.to_vec2::<u8>()?);
+        let objects = coordinates.iter().zip(&valid).zip(&tokens.present);
+        let known = objects.map(|((tokens, valid), present)| {
+            let of = |(i, embed): (usize, &CoordinateEmbed)| {
+                let mut own = tokens.iter().zip(valid).filter(|(_, valid)| **valid == 1 && *present);
+                own.any(|(token, _)| token.get(i).is_some_and(|value| embed.knows(*value)))
+            };
+            self.coordinates.iter().enumerate().map(of).collect()
+        });
+        Ok(known.collect())
+    }
+}
+
 impl CoordinateEmbed {
+    /// Whether a coordinate says anything.
+    fn knows(&self, value: f32) -> bool {
+        match self {
+            Self::Fourier { log: false, .. } => value.is_finite(),
+            Self::Fourier { log: true, .. } => value.is_finite() && value > 0.0,
+            Self::Category { size, .. } => value >= 0.0 && value < *size as f32,
+        }
+    }
+
     /// `[N, T, 1]` -> `[N, T, D]`.
     fn forward(&self, values: &Tensor) -> Result<Tensor> {
         let (n, t, _) = values.dims3()?;
@@ -132,12 +160,7 @@ impl CoordinateEmbed {
         // 1 where the coordinate is known. A place that is unknown computes with 0, since NaN times 0 is NaN.
         let mut known = vec![1f32; values.len()];
         for (value, known) in values.iter_mut().zip(&mut known) {
-            let usable = match self {
-                Self::Fourier { log: false, .. } => value.is_finite(),
-                Self::Fourier { log: true, .. } => value.is_finite() && *value > 0.0,
-                Self::Category { size, .. } => *value >= 0.0 && *value < *size as f32,
-            };
-            if !usable {
+            if !self.knows(*value) {
                 (*value, *known) = (0.0, 0.0);
             } else if matches!(self, Self::Fourier { log: true, .. }) {
                 *value = value.log10();

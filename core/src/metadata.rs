@@ -30,7 +30,7 @@ const SPHERE: Encoding = Encoding::Fourier { shortest: 0.02, longest: 8.0, frequ
 #[serde(deny_unknown_fields)]
 pub struct MetadataConfig {
     /// How the value goes into the model: `fourier` (a number; give `shortest` and `longest`), `log` (a positive number whose
-    /// ratios matter; give `smallest` and `largest`), `categorical` (text), or `sphere` (right ascension and
+    /// ratios matter; give `smallest` and `largest`), `categorical` (text, whole numbers or flags), or `sphere` (right ascension and
     /// declination in degrees).
     pub encoder: Encoder,
     /// The column; default KEY.
@@ -84,7 +84,11 @@ fn most() -> usize {
 /// Where the numbers of one key come from.
 #[derive(Clone, Debug)]
 enum Source {
-    Number(String),
+    Number {
+        column: String,
+        /// Taken off before single precision: days since 4713 BC have no minutes there. 0 before it is known.
+        origin: f64,
+    },
     /// The texts in the order of their numbers; empty before they are known.
     Category {
         column: String,
@@ -102,6 +106,15 @@ struct Entry {
 }
 
 impl Entry {
+    /// Whether the training split says something of it. Of a logarithm nothing may be taken off.
+    fn learns(&self) -> bool {
+        match self.source {
+            Source::Category { .. } => true,
+            Source::Number { .. } => matches!(self.encoding, Encoding::Fourier { .. }),
+            Source::Sphere(_) => false,
+        }
+    }
+
     /// Number of coordinates.
     fn width(&self) -> usize {
         if matches!(self.source, Source::Sphere(_)) { 3 } else { 1 }
@@ -134,8 +147,8 @@ impl Metadata {
     /// The columns that it reads.
     pub(crate) fn columns(&self) -> Vec<Column> {
         let of = |entry: &Entry| match &entry.source {
-            Source::Number(column) => vec![Column::number(column)],
-            Source::Category { column, .. } => vec![Column::text(column)],
+            Source::Number { column, .. } => vec![Column::number(column)],
+            Source::Category { column, .. } => vec![Column::label(column)],
             Source::Sphere(columns) => columns.iter().map(Column::number).collect(),
         };
         self.entries.iter().flat_map(of).collect()
@@ -156,22 +169,37 @@ impl Metadata {
         spec
     }
 
-    /// Learns categories from the training split.
+    /// Learns categories, and where numbers begin, from the training split.
     pub(crate) fn fit(&mut self, rows: &mut dyn Iterator<Item = Result<Rows>>) -> Result<()> {
-        if !self.entries.iter().any(|e| matches!(e.source, Source::Category { .. })) {
+        if self.entries.iter().all(|entry| !entry.learns()) {
             return Ok(());
         }
         let mut counts: Vec<BTreeMap<String, u64>> = vec![BTreeMap::new(); self.entries.len()];
+        let mut ranges: Vec<Option<(f64, f64)>> = vec![None; self.entries.len()];
         for rows in rows {
             let rows = rows?;
-            for (entry, counts) in self.entries.iter().zip(&mut counts) {
-                let Source::Category { column, .. } = &entry.source else { continue };
-                for text in rows.texts(column)?.into_iter().flatten() {
-                    *counts.entry(text).or_default() += 1;
+            for ((entry, counts), range) in self.entries.iter().zip(&mut counts).zip(&mut ranges) {
+                match &entry.source {
+                    Source::Category { column, .. } => {
+                        for text in labels(&rows, column)?.into_iter().flatten() {
+                            *counts.entry(text).or_default() += 1;
+                        }
+                    }
+                    Source::Number { column, .. } => {
+                        for value in rows.numbers(column)?.into_iter().flatten() {
+                            let (low, high) = range.unwrap_or((value, value));
+                            *range = Some((low.min(value), high.max(value)));
+                        }
+                    }
+                    Source::Sphere(_) => {}
                 }
             }
         }
-        for (entry, counts) in self.entries.iter_mut().zip(counts) {
+        for ((entry, counts), range) in self.entries.iter_mut().zip(counts).zip(ranges) {
+            let learns = entry.learns();
+            if let (Source::Number { origin, .. }, Some((low, high)), true) = (&mut entry.source, range, learns) {
+                *origin = middle(low, high);
+            }
             let Source::Category { column, most, texts } = &mut entry.source else { continue };
             if counts.is_empty() {
                 let modality = Some(self.modality.clone());
@@ -184,10 +212,11 @@ impl Metadata {
         Ok(())
     }
 
-    /// The categories, for the checkpoint; `Null` if there are none.
+    /// What was learned, for the checkpoint; `Null` if there are none.
     pub(crate) fn fitted(&self) -> Value {
         let of = |entry: &Entry| match &entry.source {
             Source::Category { texts, .. } => Some((entry.key.clone(), json!(texts))),
+            Source::Number { origin, .. } if entry.learns() => Some((entry.key.clone(), json!(origin))),
             _ => None,
         };
         let found: serde_json::Map<String, Value> = self.entries.iter().filter_map(of).collect();
@@ -197,6 +226,10 @@ impl Metadata {
     /// Takes back what [`Self::fitted`] gave.
     pub(crate) fn restore(&mut self, fitted: &Value) -> Result<()> {
         for entry in &mut self.entries {
+            if let Source::Number { origin, .. } = &mut entry.source {
+                // Checkpoints of before have none.
+                *origin = fitted.get(&entry.key).and_then(Value::as_f64).filter(|o| o.is_finite()).unwrap_or(0.0);
+            }
             let Source::Category { most, texts, .. } = &mut entry.source else { continue };
             let found = fitted.get(&entry.key).and_then(|v| serde_json::from_value::<Vec<String>>(v.clone()).ok());
             *texts = found.filter(|found| found.len() <= *most).ok_or_else(|| Error::Plugin {
@@ -257,21 +290,24 @@ impl Metadata {
 
     /// One column of numbers per coordinate; NaN where unknown.
     fn values(&self, rows: &Rows) -> Result<Vec<Vec<f32>>> {
-        let number = |v: Option<f64>| v.map_or(f32::NAN, |v| v as f32);
         let mut columns = Vec::new();
         for entry in &self.entries {
             match &entry.source {
-                Source::Number(column) => columns.push(rows.numbers(column)?.into_iter().map(number).collect()),
+                Source::Number { column, origin } => {
+                    let number = |v: Option<f64>| v.map_or(f32::NAN, |v| (v - origin) as f32);
+                    columns.push(rows.numbers(column)?.into_iter().map(number).collect());
+                }
                 Source::Category { column, texts, .. } => {
                     let place = |text: Option<String>| text.and_then(|text| texts.iter().position(|t| *t == text));
-                    let index = rows.texts(column)?.into_iter().map(|text| place(text).map_or(f32::NAN, |i| i as f32));
+                    let index =
+                        labels(rows, column)?.into_iter().map(|text| place(text).map_or(f32::NAN, |i| i as f32));
                     columns.push(index.collect());
                 }
                 Source::Sphere([ra, dec]) => {
                     let (ra, dec) = (rows.numbers(ra)?, rows.numbers(dec)?);
                     let points = ra.into_iter().zip(dec).map(|(ra, dec)| {
-                        let (Some(ra), Some(dec)) = (ra, dec) else { return [f32::NAN; 3] };
-                        sphere::point(ra, dec).map(|v| v as f32)
+                        let place = ra.zip(dec).and_then(|(ra, dec)| sphere::place(ra, dec));
+                        place.map_or([f32::NAN; 3], |point| point.map(|v| v as f32))
                     });
                     let points: Vec<[f32; 3]> = points.collect();
                     columns.extend((0..3).map(|axis| points.iter().map(|p| p[axis]).collect()));
@@ -280,6 +316,20 @@ impl Metadata {
         }
         Ok(columns)
     }
+}
+
+/// A round number in the middle of a range, so that small changes of the data do not change it.
+fn middle(low: f64, high: f64) -> f64 {
+    let (middle, width) = (0.5 * (low + high), (high - low).max(f64::MIN_POSITIVE));
+    let step = 10f64.powf(width.log10().floor());
+    let round = (middle / step).round() * step;
+    if round.is_finite() && (round - middle).abs() <= width { round } else { middle }
+}
+
+/// Texts without blanks at their ends; an empty one is none.
+fn labels(rows: &Rows, column: &str) -> Result<Vec<Option<String>>> {
+    let texts = rows.labels(column)?.into_iter();
+    Ok(texts.map(|text| text.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty())).collect())
 }
 
 fn entry(key: String, config: &MetadataConfig, table: &Section) -> Result<Entry> {
@@ -302,11 +352,11 @@ fn entry(key: String, config: &MetadataConfig, table: &Section) -> Result<Entry>
     let (source, encoding) = match config.encoder {
         Encoder::Fourier => {
             let (shortest, longest) = range(("shortest", config.shortest), ("longest", config.longest))?;
-            (Source::Number(column), Encoding::Fourier { shortest, longest, frequencies })
+            (Source::Number { column, origin: 0.0 }, Encoding::Fourier { shortest, longest, frequencies })
         }
         Encoder::Log => {
             let (smallest, largest) = range(("smallest", config.smallest), ("largest", config.largest))?;
-            (Source::Number(column), Encoding::Log { smallest, largest, frequencies })
+            (Source::Number { column, origin: 0.0 }, Encoding::Log { smallest, largest, frequencies })
         }
         Encoder::Categorical => {
             let most = config.categories;

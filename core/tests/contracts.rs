@@ -211,6 +211,69 @@ fn data(folder: &std::path::Path) {
     writer.close().expect("closed");
 }
 
+/// 4,000 objects, of which one has a count beside that of all.
+fn rare(folder: &std::path::Path) {
+    let ids = StringArray::from_iter_values((0..4000).map(|i| format!("o{i}")));
+    let counts: Float32Array = (0..4000).map(|i| Some(i as f32 / 1000.0)).collect();
+    let rare: Float32Array = (0..4000).map(|i| (i % 2000 == 1234).then_some(i as f32)).collect();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("object_id", Arc::new(ids)),
+        ("n", Arc::new(counts.clone())),
+        ("energy", Arc::new(counts)),
+        ("rare", Arc::new(rare)),
+    ];
+    let batch =
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).expect("columns");
+    let file = std::fs::File::create(folder.join("part.parquet")).expect("a file");
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).expect("a writer");
+    writer.write(&batch).expect("written");
+    writer.close().expect("closed");
+}
+
+/// The log of two steps on [`rare`] with `more` in the config.
+fn rarely(more: &str) -> Result<String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    rare(folder.path());
+    let registry = Registry::linked().expect("no two plugins of one name");
+    let detached = more.contains("detached");
+    let text = config(folder.path(), detached).to_toml().replace("max_steps = 200", "max_steps = 2");
+    let text = format!("{text}\n{}", more.replace("detached", ""));
+    let experiment = Experiment::read(Document::parse("toy.toml", &text)?, &registry)?;
+    let options = TrainOptions {
+        resume: false,
+        overwrite: false,
+        device: Device::Cpu,
+        max_steps: None,
+        max_time: None,
+        stop: Arc::default(),
+    };
+    train(&experiment, &registry, &options, &mut Losses::default())?;
+    Ok(std::fs::read_to_string(folder.path().join("run/log.jsonl")).expect("a log"))
+}
+
+const RARE_MODALITY: &str =
+    "[modality.seldom]\nkind = \"toy_count\"\ncolumn = \"rare\"\ntokenizer = { kind = \"toy_as_it_is\" }\n";
+const RARE_METADATA: &str = "[modality.counts.metadata.rare]\nencoder = \"fourier\"\nshortest = 1\nlongest = 10000\n";
+
+#[test]
+fn what_few_objects_have_stops_no_training() {
+    for rare in [RARE_MODALITY, RARE_METADATA] {
+        let log = rarely(rare).expect("trains");
+        // Found among 4,000 objects, and tried.
+        assert!(!log.contains("untried"), "{log}");
+    }
+    // What no object has is named.
+    let log = rarely(&RARE_METADATA.replace("metadata.rare]", "metadata.never]\ncolumn = \"rare_never\""))
+        .expect_err("no column");
+    assert!(log.to_string().contains("rare_never"), "{log}");
+}
+
+#[test]
+fn what_few_objects_have_must_get_a_gradient_all_the_same() {
+    let error = rarely(&format!("{RARE_MODALITY}detached")).expect_err("dead").to_string();
+    assert!(error.contains("gets no gradient from [head.energy]"), "{error}");
+}
+
 fn config(folder: &std::path::Path, detached: bool) -> Document {
     let text = format!(
         r#"

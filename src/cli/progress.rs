@@ -82,6 +82,14 @@ impl Observer for Progress {
                 }
                 self.line(false, || format!("read {done}/{total} objects for scalers"));
             }
+            Event::Untried(parameters) => {
+                if !self.quiet {
+                    let (first, more) =
+                        (parameters.first().map_or("", String::as_str), parameters.len().saturating_sub(1));
+                    let more = if more > 0 { format!(" and {more} more (see log.jsonl)") } else { String::new() };
+                    eprintln!("note: no object looked at shows what `{first}`{more} reads; it learns once one does");
+                }
+            }
             Event::Ready { parameters, objects, step, steps } => {
                 self.steps = steps;
                 if !self.quiet {

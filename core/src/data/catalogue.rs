@@ -310,7 +310,7 @@ fn canonical(files: &[ParquetFile], owners: &[&Path], columns: &[Column]) -> Res
         }
         let Some(leaf) = leaf else { continue };
         let leaf = match column.kind {
-            ColumnKind::Text => ColumnKind::Text.widest(),
+            ColumnKind::Text | ColumnKind::Label => ColumnKind::Text.widest(),
             _ if leaf.is_primitive() || leaf == DataType::Boolean => leaf,
             _ => column.kind.widest(),
         };

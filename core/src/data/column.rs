@@ -9,6 +9,8 @@ pub enum ColumnKind {
     Number,
     /// Text, dictionary-coded or not.
     Text,
+    /// What tells classes apart: text, whole numbers or flags, read as text.
+    Label,
     /// True or false; numbers count as true if not 0.
     Flag,
 }
@@ -23,6 +25,7 @@ impl ColumnKind {
             _ => match self {
                 Self::Number => found.is_numeric(),
                 Self::Text => matches!(found, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
+                Self::Label => Self::Text.accepts(found) || found.is_integer() || *found == DataType::Boolean,
                 Self::Flag => *found == DataType::Boolean || found.is_numeric(),
             },
         }
@@ -32,7 +35,7 @@ impl ColumnKind {
     pub(super) fn widest(self) -> DataType {
         match self {
             Self::Number => DataType::Float64,
-            Self::Text => DataType::LargeUtf8,
+            Self::Text | Self::Label => DataType::LargeUtf8,
             Self::Flag => DataType::Boolean,
         }
     }
@@ -41,6 +44,7 @@ impl ColumnKind {
         match self {
             Self::Number => ("a number", "numbers"),
             Self::Text => ("text", "text"),
+            Self::Label => ("text, a whole number or a flag", "text, whole numbers or flags"),
             Self::Flag => ("a flag", "flags"),
         }
     }
@@ -72,6 +76,12 @@ impl Column {
     #[must_use]
     pub fn text(path: impl Into<String>) -> Self {
         Self::new(path, ColumnKind::Text)
+    }
+
+    /// One class per object, required.
+    #[must_use]
+    pub fn label(path: impl Into<String>) -> Self {
+        Self::new(path, ColumnKind::Label)
     }
 
     /// One flag per object, required.

@@ -81,6 +81,16 @@ impl Rows {
         Ok(values.as_string::<i64>().iter().map(|v| v.map(str::to_owned)).collect())
     }
 
+    /// One class per row, as text: of text, whole numbers or flags.
+    ///
+    /// # Errors
+    /// [`DataError::ColumnType`] if the column holds something else.
+    pub fn labels(&self, path: &str) -> Result<Vec<Option<String>>> {
+        let Some(column) = self.scalar(path, ColumnKind::Label)? else { return Ok(vec![None; self.len()]) };
+        let values = convert(path, &column.leaf, &DataType::LargeUtf8)?;
+        Ok(values.as_string::<i64>().iter().map(|v| v.map(str::to_owned)).collect())
+    }
+
     /// One flag per row.
     ///
     /// # Errors

@@ -127,3 +127,67 @@ fn a_table_that_makes_no_sense_is_refused_at_its_key() {
         assert!(error.contains(said), "{error}");
     }
 }
+
+fn numbers(column: &str, values: &[Option<f64>]) -> Rows {
+    let ids = (0..values.len()).map(|i| format!("object {i}")).collect();
+    let array = Arc::new(Float64Array::from(values.to_vec())) as ArrayRef;
+    Rows::new(ids, RecordBatch::try_from_iter([(column, array)]).expect("a column")).expect("as many names as rows")
+}
+
+#[test]
+fn times_far_from_zero_keep_their_differences() {
+    let text = "[metadata.jd]\nencoder = \"fourier\"\nshortest = 1\nlongest = 1000\n";
+    let mut metadata = metadata(text).expect("a table");
+    let rows = numbers("jd", &[Some(2_459_000.3), Some(2_459_000.4), Some(2_459_500.0), None]);
+    metadata.fit(&mut std::iter::once(Ok(rows.clone()))).expect("fits");
+    let found: Vec<f32> = added(&metadata, &rows, Mode::Evaluate, 0).iter().map(|o| o[0][1]).collect();
+    assert!((found[1] - found[0] - 0.1).abs() < 1e-4, "{found:?}");
+    assert!((found[2] - found[0] - 499.7).abs() < 1e-3 && found[3].is_nan(), "{found:?}");
+    // A round number in the middle, which a checkpoint keeps.
+    let kept = metadata.fitted();
+    assert_eq!(kept, json!({ "jd": 2_459_300.0 }));
+    let mut other = self::metadata(text).expect("a table");
+    other.restore(&kept).expect("restores");
+    assert_eq!(
+        format!("{:?}", added(&other, &rows, Mode::Evaluate, 0)),
+        format!("{:?}", added(&metadata, &rows, Mode::Evaluate, 0))
+    );
+    // Of before: nothing was taken off.
+    other.restore(&Value::Null).expect("restores");
+    assert_eq!(added(&other, &rows, Mode::Evaluate, 0)[2][0][1], 2_459_500.0);
+}
+
+#[test]
+fn origins_are_round_and_inside() {
+    assert_eq!([middle(2_459_000.3, 2_459_500.0), middle(-1.0, 1.0), middle(5.0, 5.0)], [2_459_300.0, 0.0, 5.0]);
+    assert_eq!(middle(0.012, 0.018), 0.015);
+}
+
+#[test]
+fn classes_may_be_whole_numbers_and_blanks_are_none() {
+    let mut metadata = metadata("[metadata.survey]\nencoder = \"categorical\"\n").expect("a table");
+    let codes =
+        RecordBatch::try_from_iter([("survey", Arc::new(arrow_array::Int64Array::from(vec![7, 3, 7])) as ArrayRef)]);
+    let codes = Rows::new(vec!["a".into(), "b".into(), "c".into()], codes.expect("a column")).expect("rows");
+    metadata.fit(&mut std::iter::once(Ok(codes.clone()))).expect("fits");
+    assert_eq!(metadata.fitted(), json!({ "survey": ["7", "3"] }));
+    assert_eq!(added(&metadata, &codes, Mode::Evaluate, 0)[1][0][1], 1.0);
+    let texts = rows(&[Some(" des "), Some(""), Some("  "), Some("des")], &[None; 4]);
+    metadata.fit(&mut std::iter::once(Ok(texts.clone()))).expect("fits");
+    assert_eq!(metadata.fitted(), json!({ "survey": ["des"] }));
+    let found: Vec<f32> = added(&metadata, &texts, Mode::Evaluate, 0).iter().map(|o| o[0][1]).collect();
+    assert!(found[0] == 0.0 && found[1].is_nan() && found[2].is_nan() && found[3] == 0.0, "{found:?}");
+}
+
+#[test]
+fn what_is_no_place_is_unknown() {
+    let metadata = metadata("[metadata.place]\nencoder = \"sphere\"\n").expect("a table");
+    let column = |values: [f64; 5]| Arc::new(Float64Array::from(values.to_vec())) as ArrayRef;
+    let columns =
+        [("ra", column([10.0, -999.0, 10.0, f64::NAN, 360.0])), ("dec", column([5.0, -999.0, -999.0, 5.0, 90.0]))];
+    let ids = (0..5).map(|i| i.to_string()).collect();
+    let rows = Rows::new(ids, RecordBatch::try_from_iter(columns).expect("columns")).expect("rows");
+    let known: Vec<bool> =
+        added(&metadata, &rows, Mode::Evaluate, 0).iter().map(|o| o[0][1..].iter().all(|v| v.is_finite())).collect();
+    assert_eq!(known, [true, false, false, false, true]);
+}

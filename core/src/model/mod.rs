@@ -236,6 +236,32 @@ impl Model {
         batch.tokens.values().any(|t| t.present.contains(&true))
     }
 
+    /// What the objects of a batch show of each modality, by the names of the parameters that it takes to read: the modality itself,
+    /// and each coordinate that is known. Per object.
+    pub(crate) fn shown(&self, batch: &Batch) -> Result<Vec<Vec<String>>> {
+        let mut shown = vec![Vec::new(); batch.len()];
+        for part in &self.parts {
+            let Some(tokens) = batch.tokens.get(&part.name) else { continue };
+            for ((shown, known), present) in shown.iter_mut().zip(part.embed.known(tokens)?).zip(&tokens.present) {
+                if *present {
+                    shown.push(part.name.clone());
+                }
+                let known = part.spec.coordinates.iter().zip(known).filter(|(_, known)| *known);
+                shown.extend(known.map(|(coordinate, _)| format!("embed.{}.{}", part.name, coordinate.name)));
+            }
+        }
+        Ok(shown)
+    }
+
+    /// Every name that [`Self::shown`] can give.
+    pub(crate) fn showable(&self) -> Vec<String> {
+        let of = |part: &Part| {
+            let coordinates = part.spec.coordinates.iter().map(|c| format!("embed.{}.{}", part.name, c.name));
+            std::iter::once(part.name.clone()).chain(coordinates).collect::<Vec<_>>()
+        };
+        self.parts.iter().flat_map(of).collect()
+    }
+
     /// All heads and the loss. The trunk runs once per view that a head asks for.
     ///
     /// # Errors

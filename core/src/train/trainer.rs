@@ -45,6 +45,8 @@ pub enum Event<'a> {
         /// Objects in all.
         total: usize,
     },
+    /// Parameters of which no object that was looked at shows what they read, so that nothing is known of their gradients.
+    Untried(Vec<String>),
     /// The data is open and the model built.
     Ready {
         /// Trainable numbers.
@@ -176,13 +178,16 @@ impl Training<'_> {
         let feed = Feed { experiment, catalogue, model: Arc::new(model), rows };
         let mut optimizer = AdamW::new(parameters.clone(), groups.clone(), config.betas, config.epsilon);
         let mut ema = if config.ema > 0.0 { Some(Ema::new(config.ema, &parameters)?) } else { None };
-        match &resumed {
-            Some((state, folder)) => restore(folder, state.step, &parameters, &mut optimizer, ema.as_mut())?,
+        let untried = match &resumed {
+            Some((state, folder)) => {
+                restore(folder, state.step, &parameters, &mut optimizer, ema.as_mut())?;
+                Vec::new()
+            }
             None => {
                 let batches = feed.first(GUARD_BATCH)?;
-                check_gradients(&feed.model, &frozen, &mut batches.map(|batch| batch.map(|(_, batch)| batch)))?;
+                check_gradients(&feed.model, &frozen, &mut batches.map(|batch| batch.map(|(_, batch)| batch)))?
             }
-        }
+        };
         // Not before all that can be wrong with config, data and checkpoint is known: a run that can't start leaves no
         // folder, and one that can't go on stays as it is.
         run.prepare(experiment, existing)?;
@@ -199,6 +204,10 @@ impl Training<'_> {
             ema,
             run,
         };
+        if !untried.is_empty() {
+            session.log.write(session.step, &Map::from_iter([("untried".to_owned(), untried.clone().into())]))?;
+            observer.on(Event::Untried(untried));
+        }
         let numbers = session.parameters.iter().map(|(_, p)| p.var.as_tensor().elem_count()).sum();
         observer.on(Event::Ready {
             parameters: numbers,

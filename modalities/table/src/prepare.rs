@@ -49,7 +49,7 @@ impl Table {
 fn read(rows: &Rows, column: &Planned) -> Result<Raw> {
     Ok(match (column.reading, column.paths.as_slice()) {
         (Reading::Flag, [path, ..]) => Raw::Flags(rows.flags(path)?),
-        (Reading::Category { .. }, [path, ..]) => Raw::Texts(rows.texts(path)?),
+        (Reading::Category { .. }, [path, ..]) => Raw::Texts(rows.labels(path)?),
         (Reading::Sky, [ra, dec, ..]) => Raw::Places(rows.numbers(ra)?, rows.numbers(dec)?),
         _ => Raw::Numbers(rows.numbers(&column.name)?),
     })
@@ -61,7 +61,7 @@ impl Modality for Table {
         for column in &self.plan.columns {
             columns.extend(column.paths.iter().map(|path| match column.reading {
                 Reading::Flag => Column::flag(path),
-                Reading::Category { .. } => Column::text(path),
+                Reading::Category { .. } => Column::label(path),
                 _ => Column::number(path),
             }));
             columns.extend(column.error.iter().map(Column::number));

@@ -82,7 +82,7 @@ impl Scaler {
                 Some(Features::Pair([radians.sin(), radians.cos()]))
             }
             (Raw::Places(ra, dec), Reading::Sky, _) => {
-                Some(Features::Point(sphere::point(number(ra, i)?, number(dec, i)?)))
+                Some(Features::Point(sphere::place(number(ra, i)?, number(dec, i)?)?))
             }
             (Raw::Numbers(numbers), Reading::Quantile, Self::Quantile(distribution)) => {
                 Some(Features::Number(distribution.normal(number(numbers, i)?)))
@@ -152,7 +152,8 @@ impl Learner {
                 }
             }
             Raw::Places(ra, dec) => {
-                self.count += ra.iter().zip(dec).filter(|(r, d)| r.is_some() && d.is_some()).count() as u64
+                let places = ra.iter().zip(dec).filter_map(|(ra, dec)| sphere::place((*ra)?, (*dec)?));
+                self.count += places.count() as u64;
             }
             Raw::Flags(flags) => self.count += flags.iter().flatten().count() as u64,
         }

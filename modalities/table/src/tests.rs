@@ -29,7 +29,7 @@ fn some() -> Objects {
     objects(&json!([
         {"object_id": "a", "mag": 17.0, "ebv": 0.1, "ebv_err": 0.05, "dec": 30.0, "angle": 0.0, "star": true, "class": "Ia", "host": {"mass": 10.0}},
         {"object_id": "none"},
-        {"object_id": "b", "mag": 19.0, "ebv": 10.0, "ebv_err": 20.0, "dec": -90.0, "angle": 450.0, "star": false, "class": "II", "host": {"mass": 12.0}},
+        {"object_id": "b", "mag": 19.0, "ebv": 10.0, "ebv_err": 20.0, "dec": -90.0, "angle": -270.0, "star": false, "class": "II", "host": {"mass": 12.0}},
         {"object_id": "c", "mag": "NaN", "ebv": -1.0, "angle": "inf", "class": " Ia", "host": {}},
         {"object_id": "d", "class": "IIn"},
         {"object_id": "e", "mag": "NaN", "class": ""},
@@ -301,4 +301,51 @@ fn a_class_that_training_never_saw_is_the_class_of_all_others() {
     // Three classes were seen; the last place is for others.
     assert_eq!(values[..5], [0.0, 0.0, 0.0, 0.0, 1.0]);
     assert_eq!(values[5..].iter().position(|v| *v == 1.0), Some(0));
+}
+
+#[test]
+fn what_is_no_place_is_missing() {
+    let list = json!([
+        {"object_id": "a", "angle": 10.0, "dec": 5.0},
+        {"object_id": "b", "angle": -999.0, "dec": -999.0},
+        {"object_id": "c", "angle": "NaN", "dec": 5.0},
+        {"object_id": "d", "angle": 10.0, "dec": -999.0},
+    ]);
+    let toml = "kind = \"table\"\ncolumns = { here = { kind = \"sky\", columns = [\"angle\", \"dec\"] } }";
+    let rows = objects(&list).rows();
+    assert_eq!(prepare(&*fitted(toml, &rows), &rows).present, [true, false, false, false]);
+}
+
+#[test]
+fn classes_may_be_whole_numbers() {
+    let fields = vec![Field::new("code", DataType::Int64, true)];
+    let rows = Objects::new(
+        &json!([{"object_id": "a", "code": 3}, {"object_id": "b", "code": 7}, {"object_id": "c", "code": 3}]),
+        fields,
+    )
+    .rows();
+    let arrays = prepare(&*fitted("kind = \"table\"\ncolumns = { code = { kind = \"category\" } }", &rows), &rows);
+    let (shape, values) = arrays.f32("values").unwrap();
+    let row = |i: usize| &values[i * shape[2]..(i + 1) * shape[2]];
+    assert!(row(0) == row(2) && row(0) != row(1));
+}
+
+#[test]
+fn a_known_error_lowers_the_weight_of_its_value() {
+    let toml = "kind = \"table\"\ncolumns = { ebv = { error = \"ebv_err\" }, mag = {} }";
+    let rows = some().rows();
+    let modality = fitted(toml, &rows);
+    let arrays = prepare(&*modality, &rows);
+    let tokens = panchroma_testing::build_tokenizer(TOKENIZER, &modality.spec())
+        .tokenize(&arrays, &panchroma_core::Forward::evaluate())
+        .unwrap();
+    let weights = tokens.weights.unwrap().to_vec3::<f32>().unwrap();
+    let error = arrays.f32("error").unwrap().1[0];
+    assert!(error > 0.0 && (weights[0][0][0] - 1.0 / (1.0 + error * error)).abs() < 1e-6, "{weights:?}");
+    assert_eq!(weights[0][1][0], 1.0);
+    // A missing value has none.
+    let valid = arrays.valid().unwrap().1.to_vec();
+    for (at, valid) in valid.iter().enumerate() {
+        assert_eq!(weights[at / 2][at % 2].iter().all(|w| *w == 0.0), *valid == 0);
+    }
 }

@@ -79,6 +79,7 @@ impl Tokenizer for Columns {
         for (patch, _) in patches.chunks_mut(p).zip(valid).filter(|(_, v)| **v == 0) {
             patch.fill(0.0);
         }
+        let mut weights: Vec<f32> = valid.iter().flat_map(|v| std::iter::repeat_n(f32::from(*v), p)).collect();
         let axes = 1 + usize::from(self.errors);
         let mut coordinates: Vec<f32> = (0..b * t).flat_map(|at| std::iter::repeat_n((at % t) as f32, axes)).collect();
         if self.errors {
@@ -86,15 +87,18 @@ impl Tokenizer for Columns {
             if shape != [b, t] {
                 return Err(wrong_shape("error", &[b, t], shape));
             }
-            for (to, error) in coordinates.iter_mut().skip(1).step_by(axes).zip(errors) {
+            let places = coordinates.iter_mut().skip(1).step_by(axes).zip(weights.chunks_mut(p));
+            for ((to, weights), error) in places.zip(errors) {
                 *to = if *error > 0.0 { *error } else { f32::NAN };
+                // Values spread by 1 over the objects: an error that is small beside that costs nothing.
+                weights.iter_mut().for_each(|w| *w /= 1.0 + error.max(0.0).powi(2));
             }
         }
         Ok(Tokens {
             values: TokenValues::Patches(Tensor::from_vec(patches, (b, t, p), &Device::Cpu)?),
             valid: Tensor::from_vec(valid.to_vec(), (b, t), &Device::Cpu)?,
             coordinates: Tensor::from_vec(coordinates, (b, t, axes), &Device::Cpu)?,
-            weights: None,
+            weights: Some(Tensor::from_vec(weights, (b, t, p), &Device::Cpu)?),
             present: arrays.present.clone(),
         })
     }

@@ -67,23 +67,25 @@ pub(crate) struct Axes {
     /// F.
     pub(crate) width: usize,
     pub(crate) channels: Option<usize>,
+    wavelength: bool,
     phase: bool,
 }
 
-/// The arrays of a batch: `time`, `wavelength`, `valid` `[B, L]`, `values` `[B, L, F]`.
+/// The arrays of a batch: `time`, `valid` `[B, L]`, `values` `[B, L, F]`, and as many of the others as there are.
 pub(crate) struct Series<'a> {
     pub(crate) b: usize,
     pub(crate) l: usize,
     pub(crate) valid: &'a [u8],
     pub(crate) time: &'a [f32],
-    pub(crate) wavelength: &'a [f32],
     pub(crate) values: &'a [f32],
+    wavelength: Option<&'a [f32]>,
     channel: Option<&'a [f32]>,
     phase: Option<&'a [f32]>,
+    weight: Option<&'a [f32]>,
 }
 
 impl Axes {
-    /// For arrays with fields `time` and `wavelength` `[L]` and `values` `[L, F]`, perhaps `channel` and `phase`.
+    /// For arrays with fields `time` `[L]` and `values` `[L, F]`, perhaps `wavelength`, `channel` and `phase`.
     ///
     /// # Errors
     /// If the modality has other arrays.
@@ -91,16 +93,16 @@ impl Axes {
         config.check(section)?;
         let arrays: &ArraysSpec = context.arrays;
         let has = |name: &str, axes: &[&str]| arrays.fields.iter().any(|f| f.name == name && f.axes == axes);
-        let fits = has("time", &["L"]) && has("wavelength", &["L"]) && has("values", &["L", "F"]);
+        let fits = has("time", &["L"]) && has("values", &["L", "F"]);
         let (Some(most), Some(width), true) = (arrays.size("L"), arrays.size("F"), fits) else {
             let found: Vec<&str> = arrays.fields.iter().map(|f| f.name).collect();
-            let reason = format!(
-                "expected a modality of kind `time_series` with `time`, `wavelength` and `values`, got one with {found:?}"
-            );
+            let reason =
+                format!("expected a modality of kind `time_series` with `time` and `values`, got one with {found:?}");
             return Err(section.reject("kind", reason));
         };
         let channels = arrays.size("channels").filter(|_| has("channel", &["L"]));
-        Ok(Self { config, most, width, channels, phase: has("phase", &["L"]) })
+        let (wavelength, phase) = (has("wavelength", &["L"]), has("phase", &["L"]));
+        Ok(Self { config, most, width, channels, wavelength, phase })
     }
 
     /// Time, wavelength, channel, phase: as many as there are.
@@ -111,7 +113,8 @@ impl Axes {
         let wavelength = Encoding::Fourier { shortest: 0.1, longest: 12.0, frequencies: wavelength_frequencies };
         // Whole harmonics: a phase of 1 is one of 0.
         let phase = Encoding::Fourier { shortest: 0.125, longest: 1.0, frequencies: 4 };
-        let mut all = vec![("time", "day", time), ("wavelength", "ln(Angstrom)", wavelength)];
+        let mut all = vec![("time", "day", time)];
+        all.extend(self.wavelength.then_some(("wavelength", "ln(Angstrom)", wavelength)));
         all.extend(self.channels.map(|size| ("channel", "", Encoding::Category { size })));
         all.extend(self.phase.then_some(("phase", "period", phase)));
         let coordinate = |(name, unit, encoding): (&'static str, _, _)| Coordinate {
@@ -144,24 +147,36 @@ impl Axes {
             l,
             valid,
             time: field("time", &[b, l])?,
-            wavelength: field("wavelength", &[b, l])?,
             values: field("values", &[b, l, self.width])?,
+            wavelength: self.wavelength.then(|| field("wavelength", &[b, l])).transpose()?,
+            weight: arrays.fields.contains_key("weight").then(|| field("weight", &[b, l])).transpose()?,
             channel: self.channels.map(|_| field("channel", &[b, l])).transpose()?,
             phase: self.phase.then(|| field("phase", &[b, l])).transpose()?,
         })
     }
 
-    /// Names of the fields that come after `time` and `wavelength` in [`Self::coordinates`].
+    /// Names of the fields that come after `time` in [`Self::coordinates`].
     pub(crate) fn more(&self) -> impl Iterator<Item = &'static str> {
-        self.channels.map(|_| "channel").into_iter().chain(self.phase.then_some("phase"))
+        let channel = self.channels.map(|_| "channel");
+        self.wavelength.then_some("wavelength").into_iter().chain(channel).chain(self.phase.then_some("phase"))
     }
 }
 
 impl Series<'_> {
-    /// Channel and phase at a place, as far as there are such; NaN if unknown.
+    /// Wavelength, channel and phase at a place, as far as there are such; NaN if unknown.
     pub(crate) fn more(&self, at: usize) -> impl Iterator<Item = f32> {
-        let lists = [self.channel, self.phase].into_iter().flatten();
+        let lists = [self.wavelength, self.channel, self.phase].into_iter().flatten();
         lists.filter_map(move |list| list.get(at).copied()).map(known)
+    }
+
+    /// ln(wavelength) at a place, if it is known.
+    pub(crate) fn wavelength(&self, at: usize) -> Option<f32> {
+        self.wavelength?.get(at).copied().filter(|w| *w > 0.0)
+    }
+
+    /// Relative inverse variance at a place.
+    pub(crate) fn weight(&self, at: usize) -> f32 {
+        self.weight.and_then(|weight| weight.get(at)).copied().unwrap_or(1.0)
     }
 
     /// Phase at a place, NaN if unknown; none if the modality has none.

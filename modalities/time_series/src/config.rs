@@ -23,7 +23,7 @@ pub enum TimeOrigin {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimeSeriesConfig {
-    /// Struct column with one list per quantity. Default `lightcurve`.
+    /// Struct column with one list per quantity; empty if the lists are columns themselves. Default `lightcurve`.
     #[serde(default = "lightcurve")]
     pub column: String,
     /// Field of `column` with the times, in days (see `time_unit_days`). Empty if the series are regular; then `cadence` says how far
@@ -136,10 +136,8 @@ impl TimeSeriesConfig {
     /// A config error that points at the key.
     pub fn read(section: &Section) -> Result<Self> {
         let config: Self = section.read()?;
-        for (key, name) in [("column", &config.column), ("flux", &config.flux)] {
-            if name.is_empty() {
-                return Err(section.reject(key, format!("expected the name of a column in `{key}`, got an empty text")));
-            }
+        if config.flux.is_empty() {
+            return Err(section.reject("flux", "expected the name of a field in `flux`, got an empty text"));
         }
         match config.cadence {
             None if config.time.is_empty() => {

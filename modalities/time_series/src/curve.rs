@@ -38,6 +38,8 @@ pub(crate) struct Curve {
     pub(crate) scale: f64,
     /// Days, above 0.
     pub(crate) period: Option<f64>,
+    /// Days that training added to all times.
+    pub(crate) moved: f64,
 }
 
 /// Significance from which an observation may mark the peak.
@@ -70,13 +72,15 @@ impl Curve {
             return None;
         }
         let scale = robust_maximum(&observations);
-        Some(Self { observations, scale, period: None })
+        Some(Self { observations, scale, period: None, moved: 0.0 })
     }
 
-    /// Phase of an observation from the origin, from 0 to below 1; none without a period.
-    pub(crate) fn phase(&self, observation: &Observation) -> Option<f64> {
-        // A tiny negative phase would round to 1.
-        self.period.map(|period| (observation.days / period).rem_euclid(1.0)).filter(|phase| *phase < 1.0)
+    /// Phase of an observation from the object's origin, from 0 to below 1, also in single precision; none without a period. What
+    /// training adds to all times moves the origin with them.
+    pub(crate) fn phase(&self, observation: &Observation) -> Option<f32> {
+        let phase = ((observation.days - self.moved) / self.period?).rem_euclid(1.0) as f32;
+        // Just below 1 rounds up to it, which is 0.
+        Some(if phase < 1.0 { phase } else { 0.0 })
     }
 
     /// Brings the curve to at most `max_observations`, and augments it in training.
@@ -110,6 +114,7 @@ impl Curve {
         if train && config.time_jitter_days > 0.0 {
             let unit: f64 = context.random(object, "jitter").random();
             let shift = (2.0 * unit - 1.0) * config.time_jitter_days;
+            self.moved = shift;
             for o in &mut self.observations {
                 o.days += shift;
             }

@@ -22,13 +22,14 @@ pub struct TimePatchesConfig {
     /// Days of the distance in time, within a token, that count as 1: about the length of a token. Above 0, default 10.
     #[serde(default = "ten")]
     pub patch_days: f64,
-    /// As of `observations`: 1.
+    /// Shortest period of the encoding of time, in days, as of the tokenizer `observations`: about the smallest difference that
+    /// matters. Default 1.
     #[serde(default = "axes::shortest_days")]
     pub shortest_days: f64,
-    /// As of `observations`: 1000.
+    /// Longest period of the encoding of time, in days, as of the tokenizer `observations`. Default 1000.
     #[serde(default = "axes::longest_days")]
     pub longest_days: f64,
-    /// As of `observations`: 16.
+    /// Periods between the two, as of the tokenizer `observations`. Default 16.
     #[serde(default = "axes::frequencies")]
     pub frequencies: usize,
 }
@@ -126,10 +127,10 @@ impl Tokenizer for TimePatches {
                 let out = &mut patches[start..start + slot];
                 out[..f].copy_from_slice(&series.values[at * f..(at + 1) * f]);
                 out[f] = ((f64::from(series.time[at]) - mean) / self.days).asinh() as f32;
-                out[f + 1] = if series.wavelength[at] > 0.0 { series.wavelength[at] - MIDDLE_LN_ANGSTROM } else { 0.0 };
+                out[f + 1] = series.wavelength(at).map_or(0.0, |wavelength| wavelength - MIDDLE_LN_ANGSTROM);
                 out[f + 2] = 1.0;
                 // Only what was measured is to be told again.
-                weights[start..start + f].fill(1.0);
+                weights[start..start + f].fill(series.weight(at));
                 if let Some(to) = series.channel(at).and_then(|c| out.get_mut(f + 3 + c)) {
                     *to = 1.0;
                 }

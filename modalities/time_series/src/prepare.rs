@@ -63,7 +63,7 @@ impl TimeSeries {
     }
 
     fn path(&self, field: &str) -> String {
-        format!("{}.{field}", self.config.column)
+        if self.config.column.is_empty() { field.into() } else { format!("{}.{field}", self.config.column) }
     }
 
     /// The usable observations of each object; `None` where there are too few.
@@ -206,11 +206,11 @@ impl Modality for TimeSeries {
 
     fn spec(&self) -> ArraysSpec {
         let field = |name, axes, unit: &str| ArrayField { name, axes, unit: unit.into() };
-        let mut fields = vec![
-            field("time", &["L"], "day"),
-            field("values", &["L", "F"], ""),
-            field("wavelength", &["L"], "ln(Angstrom)"),
-        ];
+        let mut fields =
+            vec![field("time", &["L"], "day"), field("values", &["L", "F"], ""), field("weight", &["L"], "")];
+        if !self.config.band.is_empty() {
+            fields.push(field("wavelength", &["L"], "ln(Angstrom)"));
+        }
         let mut sizes = vec![("L", self.config.max_observations), ("F", self.width())];
         if !self.config.channels.is_empty() {
             fields.push(field("channel", &["L"], ""));
@@ -277,20 +277,21 @@ impl Modality for TimeSeries {
         let (b, f) = (curves.len(), self.width());
         let mut valid = vec![0u8; b * longest];
         let mut time = vec![0f32; b * longest];
-        let mut wavelength = vec![0f32; b * longest];
+        let mut wavelength = vec![-1f32; b * longest];
         let mut values = vec![0f32; b * longest * f];
         let mut channel = vec![-1f32; b * longest];
         let mut phase = channel.clone();
+        let mut weight = time.clone();
         for (row, curve) in curves.iter().enumerate() {
             let Some(curve) = curve else { continue };
-            for (at, observation) in curve.observations.iter().enumerate() {
+            let weights = weights(&curve.observations);
+            for (at, (observation, own)) in curve.observations.iter().zip(weights).enumerate() {
                 let place = row * longest + at;
-                valid[place] = 1;
+                (valid[place], weight[place]) = (1, own);
                 time[place] = observation.days as f32;
-                wavelength[place] = observation.wavelength.map_or(0.0, |angstrom| angstrom.ln() as f32);
+                wavelength[place] = observation.wavelength.map_or(-1.0, |angstrom| angstrom.ln() as f32);
                 channel[place] = observation.channel.map_or(-1.0, |c| c as f32);
-                // Below 1 also after rounding.
-                phase[place] = curve.phase(observation).map_or(-1.0, |p| (p as f32).min(1.0 - f32::EPSILON));
+                phase[place] = curve.phase(observation).unwrap_or(-1.0);
                 let out = &mut values[place * f..(place + 1) * f];
                 for (index, value) in self.features(observation, curve.scale).into_iter().enumerate() {
                     let scaled = value.map_or(0.0, |v| scaler.scale(index, v).clamp(-LIMIT, LIMIT));
@@ -306,8 +307,11 @@ impl Modality for TimeSeries {
         let mut fields = BTreeMap::from([
             ("time".to_owned(), Array::f32(&[b, longest], time)?),
             ("values".to_owned(), Array::f32(&[b, longest, f], values)?),
-            ("wavelength".to_owned(), Array::f32(&[b, longest], wavelength)?),
+            ("weight".to_owned(), Array::f32(&[b, longest], weight)?),
         ]);
+        if !self.config.band.is_empty() {
+            fields.insert("wavelength".to_owned(), Array::f32(&[b, longest], wavelength)?);
+        }
         if !self.config.channels.is_empty() {
             fields.insert("channel".to_owned(), Array::f32(&[b, longest], channel)?);
         }
@@ -318,6 +322,18 @@ impl Modality for TimeSeries {
         Ok(Arrays { present, valid: Array::new(&[b, longest], Values::U8(valid))?, fields })
     }
 }
+
+/// Inverse variances over their mean, at most 10; 1 where the error is unknown.
+fn weights(observations: &[Observation]) -> Vec<f32> {
+    let ivar = |o: &Observation| o.error.map(|error| error.powi(-2)).filter(|v| v.is_finite());
+    let known: Vec<f64> = observations.iter().filter_map(ivar).collect();
+    let mean = known.iter().sum::<f64>() / known.len().max(1) as f64;
+    let own = |o: &Observation| ivar(o).filter(|_| mean > 0.0).map_or(1.0, |v| (v / mean).min(MOST_WEIGHT) as f32);
+    observations.iter().map(own).collect()
+}
+
+/// One observation counts at most so many times as much as the mean.
+const MOST_WEIGHT: f64 = 10.0;
 
 fn scaled_names() -> &'static [&'static str] {
     FEATURES.get(..SCALED).unwrap_or_default()

@@ -101,7 +101,7 @@ fn observations_are_cleaned_and_ordered_in_time() {
     // The NaN flux at 20 is gone; the peak (50 at 25 sigma) is at 11.
     assert_eq!(valid_row(&arrays, "time", 0), [-1.0, 0.0, 1.0]);
     let logs = valid_row(&arrays, "wavelength", 0);
-    assert_eq!(logs, [6190f64.ln() as f32, 0.0, 4720f64.ln() as f32]);
+    assert_eq!(logs, [6190f64.ln() as f32, -1.0, 4720f64.ln() as f32]);
 }
 
 #[test]
@@ -437,4 +437,71 @@ fn the_error_of_what_was_not_seen_comes_from_its_limit() {
     let deviation = modality.fitted()["deviation"][3].as_f64().unwrap();
     // A tenth of the error is 1 less in its logarithm.
     assert!((f64::from(error(&*modality) - error(&*other)) * deviation - 1.0).abs() < 1e-5);
+}
+
+fn tokens(toml: &str, objects: &Objects, tokenizer: &str) -> panchroma_core::Tokens {
+    let toml = format!("kind = \"time_series\"\n{toml}");
+    let modality = fitted(&toml, &objects.rows());
+    let arrays = prepare(&*modality, objects, Mode::Evaluate, 0);
+    let tokenizer = build_tokenizer(tokenizer, &modality.spec());
+    tokenizer.tokenize(&arrays, &panchroma_core::Forward::evaluate()).unwrap()
+}
+
+#[test]
+fn a_band_of_unknown_wavelength_says_nothing_of_it() {
+    let found = tokens("", &some(), TOKENIZER).coordinates.to_vec3::<f32>().unwrap();
+    assert_eq!(found[0][0][1], 6190f64.ln() as f32);
+    assert!(found[0][1][1].is_nan(), "band X: {:?}", found[0]);
+    // Without bands there is no such coordinate at all.
+    assert_eq!(tokens("band = \"\"", &some(), TOKENIZER).coordinates.dim(2).unwrap(), 1);
+}
+
+#[test]
+fn weights_are_inverse_variances_over_their_mean() {
+    let list = json!([{"object_id": "a", "lightcurve": {
+        "time": [1.0, 2.0, 3.0], "flux": [1.0, 2.0, 3.0], "flux_err": [1.0, 2.0, "NaN"], "band": ["g", "g", "g"]}}]);
+    for tokenizer in [TOKENIZER, "kind = \"time_patches\"\nobservations = 3"] {
+        let found = tokens("", &objects(&list), tokenizer);
+        let weights = found.weights.as_ref().unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        // Of 1 and 1/4 the mean is 5/8; where the error is unknown the weight is 1.
+        let used: std::collections::BTreeSet<String> = weights.iter().map(|w| format!("{w:.2}")).collect();
+        let mut expected: std::collections::BTreeSet<String> = ["1.60", "0.40", "1.00"].map(str::to_owned).into();
+        if tokenizer != TOKENIZER {
+            expected.insert("0.00".into());
+        }
+        assert_eq!(used, expected, "{tokenizer}");
+    }
+    let one = json!([{"object_id": "a", "lightcurve": {
+        "time": [1.0, 2.0], "flux": [1.0, 2.0], "flux_err": [1e-6, 1.0], "band": ["g", "g"]}}]);
+    let weights =
+        tokens("", &objects(&one), TOKENIZER).weights.unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    assert!(weights.iter().all(|w| *w <= 10.0));
+}
+
+#[test]
+fn phases_wrap_and_stay_when_training_moves_the_times() {
+    // Just before the origin: a phase that single precision rounds to 1 is 0.
+    let list = json!([{"object_id": "a", "explosion": 100.0, "period": 10.0, "lightcurve": {
+        "time": [99.999_999_9, 97.5, 102.5], "flux": [1.0, 2.0, 3.0], "flux_err": [1.0, 1.0, 1.0], "band": ["g", "g", "g"]}}]);
+    let toml =
+        "kind = \"time_series\"\norigin_column = \"explosion\"\nperiod_column = \"period\"\ntime_jitter_days = 5.0\n";
+    let objects = objects(&list);
+    let modality = fitted(toml, &objects.rows());
+    let still = prepare(&*modality, &objects, Mode::Evaluate, 0);
+    assert_eq!(valid_row(&still, "phase", 0), [0.75, 0.0, 0.25]);
+    for epoch in 0..5 {
+        let moved = prepare(&*modality, &objects, Mode::Train, epoch);
+        assert_ne!(valid_row(&moved, "time", 0), valid_row(&still, "time", 0));
+        let apart = valid_row(&moved, "phase", 0).into_iter().zip([0.75f32, 0.0, 0.25]).map(|(a, b)| (a - b).abs());
+        assert!(apart.map(|d| d.min(1.0 - d)).all(|d| d < 1e-6));
+    }
+}
+
+#[test]
+fn fields_may_be_columns_themselves() {
+    let field = |name: &str, leaf| Field::new(name, DataType::List(Arc::new(Field::new("element", leaf, true))), true);
+    let fields = vec![field("t", DataType::Float64), field("f", DataType::Float32)];
+    let objects = Objects::new(&json!([{"object_id": "a", "t": [1.0, 2.0], "f": [3.0, 4.0]}]), fields);
+    let arrays = evaluate("column = \"\"\ntime = \"t\"\nflux = \"f\"\nflux_err = \"\"\nband = \"\"", &objects);
+    assert_eq!(arrays.present, [true]);
 }

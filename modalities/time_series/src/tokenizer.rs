@@ -19,7 +19,7 @@ pub struct Observations {
 }
 
 impl Observations {
-    /// From its table, for arrays with fields `time` and `wavelength` `[L]` and `values` `[L, F]`.
+    /// From its table, for arrays with fields `time` `[L]` and `values` `[L, F]`.
     ///
     /// # Errors
     /// If a key is unknown or out of range, or the modality has other arrays.
@@ -42,11 +42,13 @@ impl Tokenizer for Observations {
         let (b, t, width) = (series.b, series.l, self.axes.width);
         let axes = self.axes.coordinates().len();
         let mut patches = vec![0f32; b * t * width];
+        let mut weights = patches.clone();
         let mut coordinates = vec![0f32; b * t * axes];
         for (at, _) in series.valid.iter().enumerate().filter(|(_, v)| **v != 0) {
             let place = at * width..(at + 1) * width;
-            patches[place.clone()].copy_from_slice(&series.values[place]);
-            let own = [series.time[at], series.wavelength[at]].into_iter().chain(series.more(at));
+            patches[place.clone()].copy_from_slice(&series.values[place.clone()]);
+            weights[place].fill(series.weight(at));
+            let own = std::iter::once(series.time[at]).chain(series.more(at));
             for (to, from) in coordinates[at * axes..(at + 1) * axes].iter_mut().zip(own) {
                 *to = from;
             }
@@ -55,7 +57,7 @@ impl Tokenizer for Observations {
             values: TokenValues::Patches(Tensor::from_vec(patches, (b, t, width), &Device::Cpu)?),
             valid: Tensor::from_vec(series.valid.to_vec(), (b, t), &Device::Cpu)?,
             coordinates: Tensor::from_vec(coordinates, (b, t, axes), &Device::Cpu)?,
-            weights: None,
+            weights: Some(Tensor::from_vec(weights, (b, t, width), &Device::Cpu)?),
             present: arrays.present.clone(),
         })
     }
@@ -68,10 +70,13 @@ impl Tokenizer for Observations {
         let coordinates = flat(&tokens.coordinates)?;
         let axes = self.axes.coordinates().len();
         let mut fields = BTreeMap::from([("values".to_owned(), Array::f32(&[b, t, self.axes.width], flat(values)?)?)]);
-        for (which, name) in ["time", "wavelength"].into_iter().chain(self.axes.more()).enumerate() {
+        for (which, name) in std::iter::once("time").chain(self.axes.more()).enumerate() {
             let own = coordinates.iter().skip(which).step_by(axes).map(|v| if v.is_nan() { -1.0 } else { *v });
             fields.insert(name.to_owned(), Array::f32(&[b, t], own.collect())?);
         }
+        // Weights are of the measurement, not of what it says: 1, or 0 where there is none.
+        let weight = tokens.valid.flatten_all()?.to_vec1::<u8>()?.into_iter().map(f32::from).collect();
+        fields.insert("weight".to_owned(), Array::f32(&[b, t], weight)?);
         let valid = tokens.valid.flatten_all()?.to_vec1::<u8>()?;
         let valid = Array::new(&[b, t], Values::U8(valid))?;
         Ok(Some(Arrays { present: tokens.present.clone(), valid, fields }))
