@@ -46,18 +46,17 @@ pub fn check_gradients(
             return Ok(Vec::new());
         }
     }
+    if !learned {
+        return Err(TrainError::NothingToLearn { batches: seen, batch: size }.into());
+    }
     for batch in batches.take(SEARCHED) {
-        seen += 1;
         examples.look(model, &batch?)?;
         if examples.complete(model) {
             break;
         }
     }
     if let Some(rows) = examples.rows()? {
-        learned |= check.batch(&model.prepare(rows, Mode::Evaluate, 0)?, &parameters)?;
-    }
-    if !learned {
-        return Err(TrainError::NothingToLearn { batches: seen, batch: size }.into());
+        check.batch(&model.prepare(rows, Mode::Evaluate, 0)?, &parameters)?;
     }
     // Of what no object shows, nothing can be said.
     let unseen: Vec<String> = model.showable().into_iter().filter(|name| !examples.found.contains_key(name)).collect();
