@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 
 use panchroma_builder::sky::{Positions, nearest};
+use panchroma_core::data::DataError;
 use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
@@ -31,5 +32,8 @@ fn read(path: &Path) -> Result<Positions, Box<dyn Error>> {
     let values: Vec<f64> =
         bytes.chunks_exact(8).map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect();
     let (ra, dec) = values.split_at(values.len() / 2);
-    Ok(Positions::new(ra.to_vec(), dec.to_vec(), |row| format!("row {row}"))?)
+    let bad = |row, column: &str, reason| {
+        DataError::BadValue { object: format!("row {row}"), column: column.into(), reason }.into()
+    };
+    Ok(Positions::new(ra.to_vec(), dec.to_vec(), bad)?)
 }

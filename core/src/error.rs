@@ -159,6 +159,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::DuplicatePlugin { .. } | Self::UnknownName { .. } => 2,
+            Self::Data(e) if matches!(**e, DataError::Exists { .. }) => 2,
             Self::Data(_) | Self::NotFinite { .. } => 3,
             Self::Checkpoint(_) => 4,
             Self::Train(_) | Self::Shape { .. } => 5,

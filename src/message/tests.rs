@@ -2,6 +2,7 @@
 
 use super::{as_json, render};
 use panchroma_core::config::{ConfigError, Document};
+use panchroma_core::data::DataError;
 use panchroma_core::{Error, Section};
 use std::path::Path;
 
@@ -135,6 +136,9 @@ fn json_has_the_same_facts() {
         "file": "galaxies.toml",
         "line": 5,
         "column": 1,
+        "object": null,
+        "data_column": null,
+        "row": null,
         "causes": [],
         "hint": "did you mean `pixels`?",
         "exit_code": 2,
@@ -149,4 +153,31 @@ fn json_has_the_same_facts() {
     });
     assert_eq!(as_json(&error)["error"]["line"], serde_json::Value::Null);
     assert_eq!(as_json(&error)["error"]["causes"], serde_json::json!(["gone"]));
+}
+
+#[test]
+fn json_says_where_in_the_data_it_is() {
+    let position = DataError::BadPosition {
+        file: "a.csv".into(),
+        row: 3,
+        object: "x".into(),
+        column: "ra".into(),
+        reason: "expected 0 to 360 degrees, got NaN".into(),
+    };
+    let said = as_json(&position.into());
+    let said = &said["error"];
+    assert_eq!(said["message"], "`a.csv`, row 3: object `x`, column `ra`: expected 0 to 360 degrees, got NaN");
+    assert_eq!([&said["file"], &said["object"], &said["data_column"]], ["a.csv", "x", "ra"]);
+    assert_eq!((&said["row"], &said["column"], &said["exit_code"]), (&3.into(), &serde_json::Value::Null, &3.into()));
+    // Of a part of an error, too.
+    let value = DataError::BadValue { object: "x".into(), column: "flux".into(), reason: "is odd".into() };
+    let row = DataError::BadRow { file: "b.parquet".into(), group: 0, value: Box::new(value) };
+    let said = as_json(&row.into());
+    assert_eq!([&said["error"]["file"], &said["error"]["data_column"]], ["b.parquet", "flux"]);
+}
+
+#[test]
+fn what_is_there_already_is_the_command_lines_fault() {
+    assert_eq!(Error::from(DataError::Exists { path: "out".into() }).exit_code(), 2);
+    assert_eq!(Error::from(DataError::NoRows { path: "in".into() }).exit_code(), 3);
 }

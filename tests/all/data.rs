@@ -44,7 +44,7 @@ fn a_table_is_ingested_checked_counted_and_matched() {
     assert!(report.contains("\"completeness\": 0.6666"), "{report}");
     let said = succeeds(&["data", "match", &out, &other, "--keep", "outer", "--out", &name("outer")]);
     assert!(said.contains("4 objects"), "{said}");
-    assert!(fails(3, &["data", "match", &out, &other, "--out", &both], &[]).contains("exists"));
+    assert!(fails(2, &["data", "match", &out, &other, "--out", &both], &[]).contains("exists"));
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_split_is_that_of_training_and_notices_objects_that_are_twice() {
     succeeds(&["data", "ingest", &mapping.display().to_string(), "--out", &out]);
     let split = |more: &[&str]| -> serde_json::Value {
         let csv = csv.display().to_string();
-        let command = [&["data", "split", &out, "--json", "--out", &csv], more].concat();
+        let command = [&["data", "split", &out, "--json", "--out", &csv, "--overwrite"], more].concat();
         serde_json::from_str(&succeeds(&command)).expect("JSON")
     };
     let by_name = split(&[]);
@@ -128,6 +128,7 @@ fn a_split_is_that_of_training_and_notices_objects_that_are_twice() {
     assert_eq!((lines.lines().count(), lines.lines().next()), (81, Some("object_id,split")));
     let counted = lines.lines().filter(|line| line.ends_with(",test")).count();
     assert_eq!(by_pixel["test"], counted);
+    assert!(fails(2, &["data", "split", &out, "--out", &csv.display().to_string()], &[]).contains("exists"));
     assert!(fails(2, &["data", "split", &out, "--shares", "0.5", "0.5", "0.5"], &[]).contains("must sum to 1"));
 }
 

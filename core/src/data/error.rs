@@ -160,7 +160,21 @@ pub enum DataError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The same, with the file that holds the object.
+    /// An object whose position is none, where positions are matched.
+    #[error("`{}`, row {row}: object `{object}`, column `{column}`: {reason}", file.display())]
+    BadPosition {
+        /// The file.
+        file: PathBuf,
+        /// Row in the file, from 0.
+        row: usize,
+        /// The object.
+        object: String,
+        /// Right ascension or declination.
+        column: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The same as [`Self::BadValue`], with the file that holds the object.
     #[error("{value}, in `{}` (row group {group})", file.display())]
     BadRow {
         /// The file.
@@ -269,10 +283,8 @@ impl DataError {
         match self {
             Self::Missing { path, .. } if scheme(path).is_some() => Some("check the address".into()),
             Self::Missing { nearest, .. } => suggestion(nearest)
-                .or_else(|| Some("check `path` in [data]; it is relative to the folder where the command runs".into())),
-            Self::NoParquet { .. } => {
-                Some("`path` in [data] names a HATS catalogue, a folder of `.parquet` files, or one such file".into())
-            }
+                .or_else(|| Some("check the path; it is relative to the folder where the command runs".into())),
+            Self::NoParquet { .. } => Some(CATALOGUE.into()),
             Self::RowCount { .. } => {
                 Some("a file is missing, doubled or of another version: copy the catalogue again".into())
             }
@@ -287,6 +299,9 @@ impl DataError {
             Self::Unreadable { path, .. } if scheme(path).is_some() => {
                 Some("run the same command again; if it stays so, the file is cut short".into())
             }
+            Self::Unreadable { path, .. } if path.extension().is_none_or(|e| !e.eq_ignore_ascii_case("parquet")) => {
+                Some(CATALOGUE.into())
+            }
             Self::Unreadable { .. } => {
                 Some("the file may be cut short: copy it again, or take it out of the folder".into())
             }
@@ -295,9 +310,11 @@ impl DataError {
             Self::ColumnNotAsked { nearest, .. } => {
                 suggestion(nearest).or_else(|| Some("add it to what the plugin's `columns` gives".into()))
             }
-            Self::NullId { .. } => Some("every object needs a name; `id` in [data] says in which column".into()),
+            Self::NullId { .. } => {
+                Some("every object needs a name; `id` in [data], or `--id`, says in which column".into())
+            }
             Self::DuplicateId { first, second, .. } if first == second => {
-                Some("names must be unique; `id` in [data] says in which column they are".into())
+                Some("names must be unique; `id` in [data], or `--id`, says in which column they are".into())
             }
             Self::DuplicateId { .. } => {
                 Some("is a copy of the catalogue, or a margin of it, in the same folder?".into())
@@ -309,6 +326,7 @@ impl DataError {
                 "correct it; or train with `bad_rows = \"absent\"` in [data], which goes on without that measurement"
                     .into(),
             ),
+            Self::BadPosition { .. } => Some("correct it, or leave such objects out by `--drop-bad`".into()),
             Self::BadRow { value, .. } => value.hint(),
             Self::TooFewBatches { .. } => Some("lower `batch` in [train], or use fewer processes".into()),
             Self::NoMatch { .. } => Some("are positions in degrees, and of one epoch? raise `--radius`".into()),
@@ -322,6 +340,10 @@ impl DataError {
         }
     }
 }
+
+/// What can be read as a catalogue.
+const CATALOGUE: &str = "a catalogue is a HATS folder, a folder of `.parquet` files, or one such file; `panchroma data ingest` makes one of FITS, \
+    HDF5, CSV and ECSV";
 
 /// `did you mean ...?`, if there is something to suggest.
 fn suggestion(nearest: &[String]) -> Option<String> {

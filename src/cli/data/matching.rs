@@ -1,17 +1,22 @@
 //! `panchroma data match`: catalogues joined on the sky.
 
 use crate::cli::progress::Counter;
-use crate::cli::{JsonArgs, print, print_json};
-use clap::{Args, ValueEnum};
-use panchroma_builder::sky::{Keep, MatchReport, MatchSettings, Rule, match_catalogues};
+use crate::cli::{Cli, JsonArgs, print, print_json};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, ValueEnum};
+use panchroma_builder::sky::{InputSettings, Keep, MatchReport, MatchSettings, Rule, match_catalogues};
 use panchroma_core::Result;
 use std::path::PathBuf;
 
 const NOTES: &str =
-    "Each other catalogue is matched with the first. No pair is lost at borders of pixels, at the poles or
-across RA 0. The result is a HATS catalogue with the columns of all; where two have one name, `_CATALOGUE` is put
-behind it. `ra` and `dec` are mean positions. In it, match.json is the report, and not_kept.csv lists every
-pair within the radius that was not kept, and why.";
+    "Each other catalogue is matched with the first, and not with the others: with `--keep outer`, objects of two of these
+that are at one place stay two rows. No pair is lost at borders of pixels, at the poles or across RA 0. The result is a HATS
+catalogue with the columns of all and their units; where two have one name, `_CATALOGUE` is put behind it, and a number if
+that is taken too. `ra` and `dec` are mean positions, in degrees. In it, match.json is the report, and not_kept.csv lists
+every pair within the radius that is not in it, and why.
+
+Positions are `ra` and `dec`, or RAJ2000 and DEJ2000, RA_ICRS and DE_ICRS, _RA and _DE, RADEG and DECDEG (or DEDEG),
+ALPHA_J2000 and DELTA_J2000, in any case, in the unit that the file says (degrees, hours, radians) or in degrees.";
 
 /// Arguments of `panchroma data match`.
 #[derive(Args)]
@@ -32,9 +37,18 @@ pub(crate) struct MatchArgs {
     /// Which objects are kept
     #[arg(long, value_enum, default_value_t = Kept::Inner)]
     keep: Kept,
-    /// Column of the objects' names, in every catalogue
+    /// Column of the objects' names: once for all catalogues, or once for each in their order
     #[arg(long, default_value = "object_id")]
-    id: String,
+    id: Vec<String>,
+    /// Column of right ascension, if it has another name than usual: once for all catalogues, or once for each
+    #[arg(long, requires = "dec")]
+    ra: Vec<String>,
+    /// Column of declination, likewise
+    #[arg(long, requires = "ra")]
+    dec: Vec<String>,
+    /// Leave out objects whose position is missing or none, and count them; otherwise they are an error
+    #[arg(long)]
+    drop_bad: bool,
     #[command(flatten)]
     pub(super) json: JsonArgs,
 }
@@ -78,7 +92,7 @@ pub(super) fn run(args: &MatchArgs) -> Result<()> {
         Kept::Left => Keep::Left,
         Kept::Outer => Keep::Outer,
     };
-    let settings = MatchSettings { radius_arcsec: args.radius, rule, keep, id: args.id.clone() };
+    let settings = MatchSettings { radius_arcsec: args.radius, rule, keep, inputs: inputs(args) };
     let mut counter = Counter::new(args.json.json, "objects written");
     let report = match_catalogues(&args.catalogues, &settings, &args.out, &mut |done, total| counter.at(done, total));
     counter.finish();
@@ -87,6 +101,26 @@ pub(super) fn run(args: &MatchArgs) -> Result<()> {
         return print_json(&report);
     }
     print(&text(&report, args))
+}
+
+/// How each catalogue is read. What was given neither once nor for each ends the command.
+fn inputs(args: &MatchArgs) -> Vec<InputSettings> {
+    let catalogues = args.catalogues.len();
+    for (option, given) in [("--id", &args.id), ("--ra", &args.ra), ("--dec", &args.dec)] {
+        if given.len() > 1 && given.len() != catalogues {
+            let count = given.len();
+            let said =
+                format!("expected `{option}` once for all catalogues, or once for each of {catalogues}, got {count}");
+            Cli::command().error(ErrorKind::WrongNumberOfValues, said).exit();
+        }
+    }
+    let of = |given: &[String], number: usize| given.get(number).or(given.first()).cloned();
+    let input = |number| InputSettings {
+        id: of(&args.id, number).unwrap_or_default(),
+        position: of(&args.ra, number).zip(of(&args.dec, number)).map(|(ra, dec)| [ra, dec]),
+        drop_bad: args.drop_bad,
+    };
+    (0..catalogues).map(input).collect()
 }
 
 fn text(report: &MatchReport, args: &MatchArgs) -> String {
@@ -105,6 +139,13 @@ fn text(report: &MatchReport, args: &MatchArgs) -> String {
             100.0 * pair.completeness,
             100.0 * pair.completeness_other,
         );
+        // With two catalogues the share says it.
+        if pair.left_out > 0 && report.pairs.len() > 1 {
+            text += &format!("  {} objects of {first} are left out: no counterpart in {other}\n", pair.left_out);
+        }
+    }
+    for (name, count) in &report.without_position {
+        text += &format!("{count} objects of {name} are left out: no position\n");
     }
     text + &format!("{} objects in `{}`\n", report.objects, args.out.display())
 }

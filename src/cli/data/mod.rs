@@ -24,7 +24,7 @@ pub(super) enum DataCommand {
     Split(split::SplitArgs),
     /// Draw everything that a catalogue has of one object, as PNG or HTML
     Show(show::ShowArgs),
-    /// Check a catalogue: files, names, positions, pixels, lengths, noise, wavelengths
+    /// Check a catalogue: files and checksums, names, positions, pixels, shapes, noise, wavelengths, flags, bands
     Validate(validate::ValidateArgs),
 }
 

@@ -5,7 +5,7 @@ use crate::cli::{JsonArgs, print, print_json};
 use clap::{Args, ValueEnum};
 use panchroma_builder::files::csv::quoted;
 use panchroma_builder::sky::{Positions, nearest};
-use panchroma_core::data::{Catalogue, DataConfig, Split};
+use panchroma_core::data::{Catalogue, DataConfig, DataError, Split};
 use panchroma_core::train::checkpoint::write_atomically;
 use panchroma_core::{Column, Result, Section};
 use serde::Serialize;
@@ -46,6 +46,9 @@ pub(crate) struct SplitArgs {
     /// CSV file with the name and the split of each object
     #[arg(long, short)]
     out: Option<PathBuf>,
+    /// Replace the CSV file if it is there
+    #[arg(long, requires = "out")]
+    overwrite: bool,
     #[command(flatten)]
     pub(super) json: JsonArgs,
 }
@@ -71,6 +74,9 @@ struct Found {
 }
 
 pub(super) fn run(args: &SplitArgs) -> Result<()> {
+    if let Some(out) = args.out.as_ref().filter(|out| !args.overwrite && out.exists()) {
+        return Err(DataError::Exists { path: out.clone() }.into());
+    }
     let table = toml(args);
     let config = DataConfig::read(&Section::from_toml("data", &table)?)?;
     let place = ["ra", "dec"].map(|name| Column::number(name).optional());
@@ -129,16 +135,20 @@ fn close(catalogue: &Catalogue, rows: &[Vec<u32>; 3], radius: f64) -> Result<Opt
         for part in rows.chunks(65_536) {
             let read = catalogue.read(part)?;
             for ((id, r), d) in read.ids().iter().zip(read.numbers("ra")?).zip(read.numbers("dec")?) {
-                if let (Some(r), Some(d)) = (r, d) {
+                // NaN is no position, as null is none.
+                if let (Some(r), Some(d)) = (r.filter(|r| !r.is_nan()), d.filter(|d| !d.is_nan())) {
                     ra.push(r);
                     dec.push(d);
                     ids.push(id.clone());
                 }
             }
         }
-        let name = |row: usize| ids.get(row).cloned().unwrap_or_default();
+        let bad = |row: usize, column: &str, reason| {
+            let object = ids.get(row).cloned().unwrap_or_default();
+            catalogue.locate(DataError::BadValue { object, column: column.into(), reason }.into())
+        };
         let count = ra.len();
-        places.push((Positions::new(ra, dec, name)?, vec![false; count]));
+        places.push((Positions::new(ra, dec, bad)?, vec![false; count]));
     }
     if places.iter().all(|(positions, _)| positions.is_empty()) {
         return Ok(None);

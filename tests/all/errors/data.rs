@@ -168,7 +168,7 @@ fn a_missing_folder_offers_the_one_beside_it() {
     ");
     assert_snapshot!(quickstart(&["data.path=nowhere/else"]), @"
     error: `nowhere/else` doesn't exist
-    hint: check `path` in [data]; it is relative to the folder where the command runs
+    hint: check the path; it is relative to the folder where the command runs
     ");
 }
 
@@ -176,7 +176,7 @@ fn a_missing_folder_offers_the_one_beside_it() {
 fn a_folder_without_parquet_says_what_is_expected() {
     assert_snapshot!(quickstart(&["data.path=configs"]), @"
     error: no Parquet file below `configs`
-    hint: `path` in [data] names a HATS catalogue, a folder of `.parquet` files, or one such file
+    hint: a catalogue is a HATS folder, a folder of `.parquet` files, or one such file; `panchroma data ingest` makes one of FITS, HDF5, CSV and ECSV
     ");
 }
 
@@ -276,13 +276,13 @@ fn objects_need_names_of_their_own() {
     catalogue.texts("object_id", |_| Some("SN 1987A"));
     assert_snapshot!(catalogue.refused(3, &[]), @"
     error: two objects are called `SN 1987A`: both in `FOLDER/data/x.parquet`
-    hint: names must be unique; `id` in [data] says in which column they are
+    hint: names must be unique; `id` in [data], or `--id`, says in which column they are
     ");
     let mut catalogue = Catalogue::good();
     catalogue.texts("object_id", |_| None);
     assert_snapshot!(catalogue.refused(3, &[]), @"
     error: row 0 of `FOLDER/data/x.parquet` has no `object_id`
-    hint: every object needs a name; `id` in [data] says in which column
+    hint: every object needs a name; `id` in [data], or `--id`, says in which column
     ");
     let catalogue = Catalogue::good();
     catalogue.write(OBJECTS);

@@ -1,22 +1,43 @@
 //! A nested column, flattened: which rows have it, and its values in one array.
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch, UInt64Array};
 use arrow_cast::cast;
 use arrow_schema::DataType;
+use arrow_select::take::take;
+use std::ops::Range;
 
 /// One column of plain values, or a field of a struct column, of one batch.
 pub(super) struct Leaf {
     /// Dotted name.
     pub(super) path: String,
-    /// The outermost lists' lengths; none if one value per row. A row without list has 0.
-    pub(super) lengths: Option<Vec<usize>>,
-    /// How deep lists are nested.
-    pub(super) depth: usize,
+    /// Levels of lists, outermost first. Element `i` of a level holds the elements `[i]..[i + 1]` of the next one, or of the
+    /// values; what is null holds none.
+    pub(super) levels: Vec<Vec<usize>>,
     /// Whether the row has it: not null, and not an empty list.
     pub(super) present: Vec<bool>,
     /// All values of all rows in order, nulls among them.
     pub(super) values: ArrayRef,
+}
+
+impl Leaf {
+    /// The outermost lists' lengths; none if one value per row.
+    pub(super) fn lengths(&self) -> Option<impl Iterator<Item = usize> + '_> {
+        Some(self.levels.first()?.windows(2).map(|w| w[1] - w[0]))
+    }
+
+    /// The elements of level `level` that belong to a row; the values, if there is no such level.
+    pub(super) fn range(&self, row: usize, level: usize) -> Range<usize> {
+        let end = |at: usize| self.levels.iter().take(level).fold(at, |at, l| l.get(at).copied().unwrap_or(0));
+        end(row)..end(row + 1)
+    }
+
+    /// Lengths of the lists of level `level` that belong to a row.
+    pub(super) fn lists(&self, row: usize, level: usize) -> impl Iterator<Item = usize> + '_ {
+        let Range { start, end } = self.range(row, level);
+        let starts = self.levels.get(level).and_then(|l| l.get(start..=end)).unwrap_or_default();
+        starts.windows(2).map(|w| w[1] - w[0])
+    }
 }
 
 /// Every leaf of a batch, in the order of its columns.
@@ -30,28 +51,45 @@ pub(super) fn leaves(batch: &RecordBatch) -> Vec<Leaf> {
 }
 
 fn collect(path: String, column: &ArrayRef, above: &[bool], into: &mut Vec<Leaf>) {
-    let mut present: Vec<bool> = above.iter().enumerate().map(|(row, above)| *above && !column.is_null(row)).collect();
+    // Logical: a column of the type null has no mask of its own.
+    let nulls = column.logical_nulls();
+    let valid = |row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+    let mut present: Vec<bool> = above.iter().enumerate().map(|(row, above)| *above && valid(row)).collect();
     if let DataType::Struct(fields) = column.data_type() {
         for (field, child) in fields.iter().zip(column.as_struct().columns()) {
             collect(format!("{path}.{}", field.name()), child, &present, into);
         }
         return;
     }
-    let (mut values, mut lengths, mut depth) = (column.clone(), None, 0);
+    let (mut values, mut levels): (_, Vec<Vec<usize>>) = (column.clone(), Vec::new());
     while let Some((offsets, inner)) = list(&values) {
-        if lengths.is_none() {
-            let mut own: Vec<usize> = offsets.windows(2).map(|w| w[1].saturating_sub(w[0])).collect();
-            for (length, present) in own.iter_mut().zip(&mut present) {
-                *length = if *present { *length } else { 0 };
-                *present &= *length > 0;
-            }
-            lengths = Some(own);
+        let nulls = values.logical_nulls();
+        let has = |i: usize| match levels.is_empty() {
+            true => present.get(i).copied().unwrap_or(false),
+            false => nulls.as_ref().is_none_or(|nulls| nulls.is_valid(i)),
+        };
+        let own = |(i, w): (usize, &[usize])| if has(i) { w[0]..w[1] } else { w[0]..w[0] };
+        let ranges = || offsets.windows(2).enumerate().map(own);
+        let mut starts = vec![0];
+        let mut end = 0;
+        for range in ranges() {
+            end += range.len();
+            starts.push(end);
         }
-        let (start, end) = (offsets.first().copied().unwrap_or(0), offsets.last().copied().unwrap_or(0));
-        values = inner.slice(start, end.saturating_sub(start));
-        depth += 1;
+        let (first, last) = (offsets.first().copied().unwrap_or(0), offsets.last().copied().unwrap_or(0));
+        values = if end == last.saturating_sub(first) {
+            inner.slice(first, end)
+        } else {
+            // Lists of fixed size have values where they are null.
+            let places: UInt64Array = ranges().flatten().map(|i| i as u64).collect();
+            take(&inner, &places, None).unwrap_or(inner)
+        };
+        if levels.is_empty() {
+            present.iter_mut().zip(starts.windows(2)).for_each(|(present, w)| *present &= w[1] > w[0]);
+        }
+        levels.push(starts);
     }
-    into.push(Leaf { path, lengths, depth, present, values });
+    into.push(Leaf { path, levels, present, values });
 }
 
 /// Offsets and child of a list of any kind.

@@ -3,8 +3,11 @@
 //!
 //! All of it reads row groups one after the other, so that memory does not grow with the catalogue.
 
+mod integrity;
 mod leaves;
 mod measured;
+mod measurements;
+mod notes;
 mod object;
 mod sample;
 mod stats;
@@ -15,6 +18,7 @@ mod validate;
 
 pub(crate) use leaves::list;
 pub use measured::{Measured, Pixels, Quantity, Sampled};
+pub(crate) use notes::Notes;
 pub use object::{Object, find};
 pub(crate) use stats::Gatherer;
 pub use stats::{ColumnStats, ModalityStats, Overlap, Stats, stats};

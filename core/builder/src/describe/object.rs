@@ -1,6 +1,7 @@
 //! One object of a catalogue, by name.
 
 use super::leaves::texts;
+use super::notes::Notes;
 use super::table::{Table, builder};
 use arrow_array::RecordBatch;
 use panchroma_core::config::nearest;
@@ -8,7 +9,6 @@ use panchroma_core::data::DataError;
 use panchroma_core::{Error, Result};
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Names that are suggested when there is no such object are looked for among this many.
@@ -46,7 +46,8 @@ pub fn find(table: &Table, column: &str, id: &str) -> Result<Object> {
             };
             let ids = batch.column_by_name(column).and_then(texts).ok_or_else(missing)?;
             if let Some(place) = ids.iter().position(|name| name.as_deref() == Some(id)) {
-                let units = units(&table.root);
+                // What can't be read is not known.
+                let units = Notes::read(&table.root).ok().flatten().unwrap_or_default().units;
                 return Ok(Object { id: id.into(), file: file.clone(), row: row(file, first + place)?, units });
             }
             if names.len() < CANDIDATES {
@@ -57,13 +58,6 @@ pub fn find(table: &Table, column: &str, id: &str) -> Result<Object> {
     let close = nearest(id, names.iter().map(String::as_str));
     let known = if close.is_empty() { names.into_iter().take(3).collect() } else { close };
     Err(Error::UnknownName { what: "object", name: id.into(), known })
-}
-
-/// What is not there is not known.
-fn units(root: &Path) -> BTreeMap<String, String> {
-    let notes = fs::read_to_string(root.join("panchroma.toml")).ok().and_then(|text| text.parse::<toml::Table>().ok());
-    let units = notes.as_ref().and_then(|notes| notes.get("units")?.as_table());
-    units.into_iter().flatten().filter_map(|(name, unit)| Some((name.clone(), unit.as_str()?.to_owned()))).collect()
 }
 
 fn row(file: &Path, row: usize) -> Result<RecordBatch> {

@@ -136,9 +136,9 @@ impl Gatherer {
     pub(crate) fn add(&mut self, batch: &RecordBatch) {
         let mut has: BTreeMap<String, Vec<bool>> = BTreeMap::new();
         for (place, leaf) in leaves(batch).iter().enumerate() {
-            if let (Some(lengths), Some((modality, _))) = (&leaf.lengths, leaf.path.split_once('.')) {
+            if let (Some(lengths), Some((modality, _))) = (leaf.lengths(), leaf.path.split_once('.')) {
                 let own = has.entry(modality.to_owned()).or_insert_with(|| vec![false; batch.num_rows()]);
-                own.iter_mut().zip(lengths).for_each(|(has, length)| *has |= *length > 0);
+                own.iter_mut().zip(lengths).for_each(|(has, length)| *has |= length > 0);
             }
             let new = || Gathered::new(self.stream, place);
             self.columns.entry(leaf.path.clone()).or_insert_with(new).add(leaf);
@@ -198,11 +198,11 @@ impl Gathered {
     }
 
     fn add(&mut self, leaf: &Leaf) {
-        self.depth = leaf.depth;
+        self.depth = leaf.levels.len();
         self.present += leaf.present.iter().filter(|p| **p).count() as u64;
         self.values += leaf.values.len() as u64;
-        for length in leaf.lengths.iter().flatten().filter(|l| **l > 0) {
-            self.lengths.add(*length as f64);
+        for length in leaf.lengths().into_iter().flatten().filter(|l| *l > 0) {
+            self.lengths.add(length as f64);
         }
         if let Some(values) = numbers(&leaf.values) {
             for value in values {

@@ -1,8 +1,9 @@
 //! On catalogues of a few rows, each with one fault.
 
 use super::*;
-use arrow_array::builder::{Float32Builder, ListBuilder};
-use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, StructArray};
+use crate::hats::{Layout, Piece, Pieces, Scratch, assemble};
+use arrow_array::builder::{FixedSizeListBuilder, Float32Builder, ListBuilder, StringBuilder};
+use arrow_array::{ArrayRef, Float64Array, Int64Array, NullArray, RecordBatch, StringArray, StructArray};
 use arrow_schema::{Field, Fields};
 use panchroma_core::Error;
 use parquet::arrow::ArrowWriter;
@@ -81,10 +82,212 @@ fn validation_is_silent_on_a_sound_catalogue_and_finds_each_fault() {
     assert!(problems(&["a", "b"], &[f64::NAN, high], GOOD).contains("not a position"));
     let bad = |spectra| problems(&["a", "b"], &[low, high], spectra);
     assert!(bad([GOOD[0], &[&[1., -1.], &[]], GOOD[2]]).contains("spectrum.ivar: is negative"));
-    assert!(bad([GOOD[0], &[&[0., 0.], &[]], GOOD[2]]).contains("is 0 everywhere"));
+    assert!(bad([GOOD[0], &[&[0., 0.], &[]], GOOD[2]]).contains("is nowhere above 0"));
     assert!(bad([GOOD[0], GOOD[1], &[&[4000., 4000.], &[]]]).contains("neither ascending nor descending"));
     assert!(bad([GOOD[0], &[&[1.], &[]], GOOD[2]]).contains("another length"));
     assert!(bad([&[&[f32::NAN, f32::NAN], &[]], GOOD[1], GOOD[2]]).contains("no finite value"));
+    assert!(bad([GOOD[0], &[&[1., f32::INFINITY], &[]], GOOD[2]]).contains("spectrum.ivar: is infinite"));
+    assert_eq!(bad([GOOD[0], GOOD[1], &[&[4000., f32::NAN], &[]]]), "spectrum.lambda: is not finite");
+    assert_eq!(bad([GOOD[0], GOOD[1], &[&[0., 4000.], &[]]]), "spectrum.lambda: is not positive");
+    assert_eq!(bad([GOOD[0], &[&[], &[]], GOOD[2]]), "spectrum.ivar: is missing where `spectrum.flux` is there");
+    assert_eq!(
+        bad([GOOD[0], &[&[1., 1.], &[1.]], GOOD[2]]),
+        "spectrum.ivar: is there where `spectrum.flux` is missing"
+    );
+    // The whole circle: ingest and match take 360 for 0.
+    assert_eq!(problems(&["a"], &[360.0], [&GOOD[0][..1], &GOOD[1][..1], &GOOD[2][..1]]), "");
+}
+
+/// Everything that is found in one file of these columns, the objects of which are called `0`, `1`, ...
+fn found_in(columns: Vec<(&str, ArrayRef)>) -> Vec<String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rows = columns.first().map_or(0, |(_, array)| array.len());
+    let names: StringArray = (0..rows).map(|row| Some(row.to_string())).collect();
+    let all = std::iter::once(("object_id", Arc::new(names) as ArrayRef)).chain(columns);
+    let batch = RecordBatch::try_from_iter(all).expect("columns of one length");
+    let file = std::fs::File::create(folder.path().join("a.parquet")).expect("a file");
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), None).expect("a writer");
+    writer.write(&batch).expect("written");
+    writer.close().expect("closed");
+    let found = validate(folder.path(), &Checks { id: "object_id".into() }, &mut |_, _| {}).expect("a catalogue");
+    let text =
+        |f: Finding| format!("{} {}: {} ({})", if f.error { "error" } else { "odd" }, f.column, f.problem, f.objects);
+    found.into_iter().map(text).collect()
+}
+
+/// A struct column of fields.
+fn structure(fields: Vec<(&str, ArrayRef)>) -> ArrayRef {
+    let (names, arrays): (Vec<Field>, Vec<ArrayRef>) =
+        fields.into_iter().map(|(name, array)| (Field::new(name, array.data_type().clone(), true), array)).unzip();
+    Arc::new(StructArray::new(Fields::from(names), arrays, None))
+}
+
+#[test]
+fn values_below_a_null_are_no_values() {
+    // Lists of fixed size keep three places where they are null: nothing of `lambda` would be positive there.
+    let column = |values: [f32; 3]| -> ArrayRef {
+        let mut lists = FixedSizeListBuilder::new(Float32Builder::new(), 3);
+        for valid in [true, false, true] {
+            lists.values().append_slice(&if valid { values } else { [0.0; 3] });
+            lists.append(valid);
+        }
+        Arc::new(lists.finish())
+    };
+    let fixed = structure(vec![("flux", column([1., 2., 3.])), ("lambda", column([1., 2., 3.]))]);
+    let batch = RecordBatch::try_from_iter([("fixed", fixed.clone()), ("none", Arc::new(NullArray::new(3)))]);
+    let mut gatherer = Gatherer::new(0);
+    gatherer.add(&batch.expect("columns of one length"));
+    let stats = gatherer.finish(1);
+    let of = |name: &str| stats.columns.iter().find(|c| c.column == name).expect("a column");
+    assert_eq!((of("fixed.flux").values, of("fixed.flux").not_finite, of("fixed.flux").mean), (6, 0, Some(2.0)));
+    assert_eq!((of("none").present, of("none").missing), (0, 3));
+    assert!(found_in(vec![("fixed", fixed)]).is_empty());
+}
+
+/// Images of planes of lines.
+fn images(objects: &[&[&[&[f32]]]]) -> ArrayRef {
+    let mut images = ListBuilder::new(ListBuilder::new(ListBuilder::new(Float32Builder::new())));
+    for planes in objects {
+        for lines in *planes {
+            for line in *lines {
+                images.values().values().values().append_slice(line);
+                images.values().values().append(true);
+            }
+            images.values().append(true);
+        }
+        images.append(true);
+    }
+    Arc::new(images.finish())
+}
+
+#[test]
+fn images_are_rectangles_of_one_shape_and_so_are_their_masks() {
+    let check = |flux: &[&[&[f32]]], mask: &[&[&[f32]]]| {
+        let fields = vec![("flux", images(&[flux])), ("mask", images(&[mask]))];
+        found_in(vec![("image", structure(fields))]).join("; ")
+    };
+    let square: &[&[f32]] = &[&[0., 1.], &[0., 0.]];
+    let wide: &[&[f32]] = &[&[0., 1., 0.], &[0., 0., 0.]];
+    assert_eq!(check(&[square, square], &[square, square]), "");
+    // One plane of flags for all planes.
+    assert_eq!(check(&[square, square], &[square]), "");
+    assert_eq!(check(&[square, square], &[wide]), "error image.mask: has another shape than `image.flux` (1)");
+    // As many pixels, in other lines.
+    let tall: &[&[f32]] = &[&[0., 1.], &[0., 0.], &[0., 0.]];
+    assert_eq!(check(&[wide], &[tall]), "error image.mask: has another shape than `image.flux` (1)");
+    assert_eq!(check(&[square, wide], &[square, wide]), "odd image.flux: has planes of unequal shape (1)");
+    let torn: &[&[f32]] = &[&[0., 1.], &[0.]];
+    assert_eq!(check(&[torn], &[torn]), "error image.flux: has lines of unequal length in a plane (1)");
+}
+
+#[test]
+fn flags_of_everything_and_bands_that_nobody_knows_are_odd() {
+    let mut bands = ListBuilder::new(StringBuilder::new());
+    for band in ["g", "hsc-r", "mystery"] {
+        bands.values().append_value(band);
+        bands.values().append_value("g");
+        bands.append(true);
+    }
+    let flux = lists(&[&[1., 2.], &[1., 2.], &[1., 2.]]);
+    let check = |mask: &[&[f32]]| {
+        let bands: ArrayRef = Arc::new(bands.finish_cloned());
+        let fields = vec![("flux", flux.clone()), ("mask", lists(mask)), ("band", bands)];
+        found_in(vec![("lightcurve", structure(fields))])
+    };
+    let unknown =
+        "odd lightcurve.band: names `mystery`, whose wavelength is not known: a config can say it in `bands` (1)";
+    assert_eq!(check(&[&[0., 1.], &[0., 1.], &[0., 1.]]), [unknown]);
+    let all = "odd lightcurve.mask: flags all samples of an object (1)";
+    assert_eq!(check(&[&[0., 0.], &[1., 1.], &[0., 1.]]), [unknown, all]);
+    // Five of six.
+    let most = "odd lightcurve.mask: flags 83 % of the samples: if it marks the good ones, a config has to say so (0)";
+    assert_eq!(check(&[&[0., 1.], &[1., 1.], &[1., 1.]])[1..], [unknown, most]);
+}
+
+/// A catalogue in tiles of two objects, as it is written.
+fn catalogue(out: &Path, ra: &[f64]) {
+    let scratch = Scratch::open(out).expect("a folder");
+    let names: StringArray = ra.iter().map(|ra| Some(format!("at {ra}"))).collect();
+    let batch = RecordBatch::try_from_iter([
+        ("object_id", Arc::new(names) as ArrayRef),
+        ("ra", Arc::new(Float64Array::from(ra.to_vec()))),
+        ("dec", Arc::new(Float64Array::from(vec![12.0; ra.len()]))),
+    ])
+    .expect("columns of one length");
+    let mut pieces = Pieces::new("object_id", vec![]);
+    pieces.push(Piece::write(&scratch.path().join("piece"), &batch, "object_id").expect("a piece"));
+    let name = String::from("test");
+    let (units, provenance, beside) = Default::default();
+    let layout = Layout { name, rows_per_tile: 2, units, provenance, beside };
+    assemble(out, &scratch, &pieces, &layout, &mut |_, _| true).expect("assembled");
+    scratch.remove().expect("removed");
+}
+
+#[test]
+fn files_that_are_not_those_that_were_written_are_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (out, other) = (folder.path().join("out"), folder.path().join("other"));
+    // Objects at 1 and 2, at 100, and at 300 degrees: three pixels of order 0.
+    catalogue(&out, &[1.0, 2.0, 100.0, 300.0]);
+    catalogue(&other, &[1.0, 100.0, 300.0, 301.0]);
+    let check = || {
+        let found = validate(&out, &Checks { id: "object_id".into() }, &mut |_, _| {}).expect("a catalogue");
+        let text = |f: Finding| format!("{} {}: {}", if f.error { "error" } else { "odd" }, f.file, f.problem);
+        found.into_iter().map(text).collect::<Vec<_>>()
+    };
+    assert!(check().is_empty(), "{:?}", check());
+    let tiles = panchroma_core::data::list(&out).expect("a catalogue").files;
+    let tile = tiles.iter().find(|t| t.ends_with("Npix=4.parquet")).expect("the tile at RA 1").clone();
+    let name = "dataset/Norder=0/Dir=0/Npix=4.parquet";
+    let written = std::fs::read(&tile).expect("bytes");
+    // A bit that no reader minds: of the name of the writer, in the footer.
+    let mut damaged = written.clone();
+    let at = damaged.windows(10).rposition(|w| w == b"parquet-rs").expect("the writer");
+    damaged[at] ^= 1;
+    std::fs::write(&tile, damaged).expect("written");
+    let differs = "is not what was written: its SHA-256 is not that in `panchroma.toml`";
+    assert_eq!(check(), [format!("error {name}: {differs}")]);
+    // Another file of the same name: one object instead of two.
+    std::fs::copy(other.join(name), &tile).expect("copied");
+    let found = check();
+    assert!(found.contains(&format!("error {name}: has 1 objects, but 2 in `panchroma.toml`")), "{found:?}");
+    let groups = format!("has 2 objects in 1 groups of `{name}`, the file 1 in 1");
+    assert!(found.contains(&format!("error dataset/_metadata: {groups}")), "{found:?}");
+    // A file that is missing.
+    std::fs::remove_file(&tile).expect("removed");
+    let found = check();
+    for problem in [
+        format!("error {name}: is missing, but `panchroma.toml` lists it"),
+        "error partition_info.csv: lists Norder=0, Npix=4, which is not there".into(),
+        format!("error dataset/_metadata: has rows of `{name}`, which is not there"),
+    ] {
+        assert!(found.contains(&problem), "{problem}: {found:?}");
+    }
+    std::fs::write(&tile, &written).expect("written");
+    assert!(check().is_empty());
+    // A file too many, and what stands beside the files.
+    let more = tile.with_file_name("Npix=9.parquet");
+    std::fs::copy(&tile, &more).expect("copied");
+    std::fs::write(out.join("partition_info.csv"), "junk").expect("written");
+    std::fs::remove_file(out.join("dataset/_metadata")).expect("removed");
+    std::fs::remove_file(out.join("dataset/_common_metadata")).expect("removed");
+    let found = check();
+    for problem in [
+        "error dataset/Norder=0/Dir=0/Npix=9.parquet: is not among the files that `panchroma.toml` lists",
+        "error partition_info.csv: is no list of tiles: expected a line `Norder,Npix`, then a line for each",
+        "odd dataset/_metadata: is missing: `hats` and `lsdb` read the columns from it",
+        "odd dataset/_common_metadata: is missing: `hats` and `lsdb` read the columns from it",
+    ] {
+        assert!(found.contains(&problem.to_owned()), "{problem}: {found:?}");
+    }
+    std::fs::remove_file(&more).expect("removed");
+    // Others write no `panchroma.toml`, and `_common_metadata` alone.
+    std::fs::remove_file(out.join("panchroma.toml")).expect("removed");
+    std::fs::write(out.join("partition_info.csv"), "Norder,Dir,Npix\n0,0,4\n0,0,7\n").expect("written");
+    std::fs::copy(other.join("dataset/_common_metadata"), out.join("dataset/_common_metadata")).expect("copied");
+    let npix: Vec<String> = tiles.iter().map(|t| t.file_name().expect("a name").to_string_lossy().into()).collect();
+    assert_eq!(npix, ["Npix=4.parquet", "Npix=5.parquet", "Npix=7.parquet"]);
+    assert_eq!(check(), ["error partition_info.csv: lacks Norder=0, Npix=5, which is there"]);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod work;
 
 pub(crate) use journal::Journal;
 pub use mapping::{Constant, Group, Kind, Layout as ObjectLayout, Mapping, OnError, Source, Transform, Value};
+pub(crate) use units::factor;
 
 use crate::files::source;
 use crate::hats::{Layout, Pieces, Scratch, Source as _, assemble, rows_per_tile};

@@ -226,7 +226,7 @@ fn read(text: &str) -> Option<Unit> {
 }
 
 /// What numbers in `from` are multiplied by to be in `to`; none if the two are not of one kind.
-pub(super) fn factor(from: &str, to: &str) -> Option<f64> {
+pub(crate) fn factor(from: &str, to: &str) -> Option<f64> {
     if from.trim() == to.trim() {
         return Some(1.0);
     }

@@ -1,22 +1,22 @@
 //! A catalogue that is to be matched: positions of all its objects in memory (16 bytes each), the rest read when it is
 //! asked for.
 
+use super::columns::{InputSettings, to_degrees, units};
 use super::convert::converted;
 use super::positions::Positions;
-use crate::describe::{Table, builder};
+use crate::describe::{Notes, Table, builder};
 use crate::names::{hash, repeated};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt64Array};
 use arrow_cast::cast;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use panchroma_core::config::nearest;
 use panchroma_core::data::{DataError, scheme};
 use panchroma_core::{Error, Result};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use rayon::prelude::*;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,11 +34,15 @@ pub struct Input {
     pub name: String,
     /// Where its objects are.
     pub positions: Positions,
+    /// Units by dotted column, where the catalogue says them.
+    pub units: BTreeMap<String, String>,
     /// Column of names.
     id: String,
-    schema: SchemaRef,
+    pub(super) schema: SchemaRef,
     /// File and number of its first row.
     files: Vec<(PathBuf, usize)>,
+    /// What the user calls the one file, if it was converted.
+    origin: Option<PathBuf>,
     /// Bytes of a row, about.
     pub(super) row_bytes: u64,
     /// Hash of each object's name, ascending.
@@ -49,72 +53,102 @@ pub struct Input {
 #[derive(Default)]
 struct Part {
     names: Vec<u64>,
+    /// The first row without a name.
+    nameless: Option<usize>,
     ra: Vec<f64>,
     dec: Vec<f64>,
 }
 
 impl Input {
     /// Opens a HATS catalogue, a folder of Parquet files, or a file of any kind that ingest reads; a table that is not
-    /// Parquet is converted to the file `scratch` first. `id` is the column of names; positions are `ra` and `dec`, in any case.
+    /// Parquet is converted to the file `scratch` first. Positions in other units of angles become degrees.
     ///
     /// # Errors
-    /// If a column is missing, a position is none, or two objects have one name.
-    pub fn open(path: &Path, id: &str, scratch: &Path) -> Result<Self> {
+    /// If a column is missing, an object has no name or no position, or two objects have one name.
+    pub fn open(path: &Path, settings: &InputSettings, scratch: &Path) -> Result<Self> {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let name: String = stem.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
         let parquet = scheme(path).is_some()
             || path.is_dir()
             || path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet"));
-        let table = match parquet || !path.exists() {
-            true => Table::open(path)?,
-            false => Table::open(&converted(path, scratch)?)?,
+        let origin = (!parquet && path.exists()).then(|| path.to_path_buf());
+        let table = match origin {
+            None => Table::open(path)?,
+            Some(_) => Table::open(&converted(path, settings, scratch)?)?,
         };
         let Some(first) = table.files.first().filter(|_| table.rows > 0) else {
             return Err(DataError::NoRows { path: path.into() }.into());
         };
         let schema = builder(first)?.schema().clone();
-        let find = |wanted: &str| -> Result<String> {
-            let fields = schema.fields();
-            let found = fields.iter().find(|f| f.name() == wanted);
-            let found = found.or_else(|| fields.iter().find(|f| f.name().eq_ignore_ascii_case(wanted)));
-            found.map(|f| f.name().clone()).ok_or_else(|| {
-                let near = nearest(wanted, fields.iter().map(|f| f.name().as_str()));
-                let column = wanted.to_owned();
-                DataError::ColumnMissing { file: first.clone(), column, reader: String::new(), nearest: near }.into()
-            })
+        let file = origin.as_deref().unwrap_or(first);
+        let columns: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+        let [id, ra, dec] = settings.find(file, &columns)?;
+        let mut units = units(schema.fields());
+        // What can't be read is not known.
+        units.extend(Notes::read(&table.root).ok().flatten().unwrap_or_default().units);
+        let size = |column: &str| match schema.field_with_name(column) {
+            Ok(field) => to_degrees(file, field, units.get(column)),
+            Err(source) => Err(DataError::Arrow { column: column.into(), source }.into()),
         };
-        let (id, ra, dec) = (find(id)?, find("ra")?, find("dec")?);
+        let sizes = [size(&ra)?, size(&dec)?];
         let parts = table.groups.par_iter().map(|group| {
             let mut part = Part::default();
             for batch in table.group(*group, Some(&[&id, &ra, &dec]))? {
                 let (row, batch) = batch?;
-                let file = table.files.get(group.0).unwrap_or(first);
-                part.names.extend(texts(&batch, &id, file, row)?.iter().flatten().map(hash));
-                for (name, values) in [(&ra, &mut part.ra), (&dec, &mut part.dec)] {
+                let names = column(&batch, &id, &DataType::Utf8)?;
+                let names = names.as_string::<i32>();
+                if names.null_count() > 0 && part.nameless.is_none() {
+                    part.nameless = (0..names.len()).find(|i| names.is_null(*i)).map(|i| row + i);
+                }
+                part.names.extend(names.iter().map(|name| hash(name.unwrap_or_default())));
+                for ((name, values), size) in [(&ra, &mut part.ra), (&dec, &mut part.dec)].into_iter().zip(sizes) {
                     let found = column(&batch, name, &DataType::Float64)?;
-                    values.extend(found.as_primitive::<Float64Type>().iter().map(|v| v.unwrap_or(f64::NAN)));
+                    values.extend(found.as_primitive::<Float64Type>().iter().map(|v| v.map_or(f64::NAN, |v| v * size)));
                 }
             }
             Ok(part)
         });
         let parts = parts.collect::<Result<Vec<Part>>>()?;
         let files = table.files.into_iter().zip(table.starts).map(|(file, start)| (file, start as usize)).collect();
-        let row_bytes = table.bytes / table.rows;
-        let mut input = Self { name, positions: Positions::default(), id, schema, files, row_bytes, names: vec![] };
+        let (row_bytes, positions, names) = (table.bytes / table.rows, Positions::default(), Vec::new());
+        let mut input = Self { name, positions, units, id, schema, files, origin, row_bytes, names };
+        let mut start = 0;
+        for part in &parts {
+            if let Some(row) = part.nameless {
+                let (file, row) = input.place(start + row);
+                return Err(DataError::NullId { file, column: input.id, row }.into());
+            }
+            start += part.names.len();
+        }
         let hashes: Vec<u64> = parts.iter().flat_map(|p| &p.names).copied().collect();
-        let (ra, dec) = (parts.iter().flat_map(|p| &p.ra), parts.iter().flat_map(|p| &p.dec));
-        let name = |row| Some(input.names(&[u32::try_from(row).ok()?]).ok()?.value(0).to_owned());
-        let positions =
-            Positions::new(ra.copied().collect(), dec.copied().collect(), |row| name(row).unwrap_or_default());
-        input.positions = positions?;
-        input.check_unique(path, &hashes)?;
+        let all = |of: fn(&Part) -> &Vec<f64>| parts.iter().flat_map(of).copied().collect::<Vec<f64>>();
+        let places = (all(|p| &p.ra), all(|p| &p.dec));
+        input.positions = if settings.drop_bad {
+            Positions::leaving_out(places.0, places.1)
+        } else {
+            Positions::new(places.0, places.1, |row, coordinate, reason| {
+                let object =
+                    u32::try_from(row).ok().and_then(|row| Some(input.names(&[row]).ok()?.value(0).to_owned()));
+                let column = if coordinate == "ra" { ra.clone() } else { dec.clone() };
+                let (file, row) = input.place(row);
+                DataError::BadPosition { file, row, object: object.unwrap_or_default(), column, reason }.into()
+            })?
+        };
+        input.check_unique(&hashes)?;
         input.names = hashes;
         input.names.par_sort_unstable();
         Ok(input)
     }
 
+    /// The file that has a row, as the user calls it, and the row's number there.
+    fn place(&self, row: usize) -> (PathBuf, usize) {
+        let number = self.files.partition_point(|(_, first)| *first <= row);
+        let (file, first) = number.checked_sub(1).and_then(|n| self.files.get(n)).cloned().unwrap_or_default();
+        (self.origin.clone().unwrap_or(file), row - first)
+    }
+
     /// Fails if two objects have one name.
-    fn check_unique(&self, path: &Path, hashes: &[u64]) -> Result<()> {
+    fn check_unique(&self, hashes: &[u64]) -> Result<()> {
         let twice = repeated(hashes.to_vec());
         if twice.is_empty() {
             return Ok(());
@@ -122,13 +156,12 @@ impl Input {
         // Equal hashes: read the names, which may differ after all.
         let rows = hashes.iter().zip(0u32..).filter(|(hash, _)| twice.binary_search(hash).is_ok());
         let rows: Vec<u32> = rows.map(|(_, row)| row).collect();
-        let mut seen = HashSet::new();
+        let mut seen = HashMap::new();
         for rows in rows.chunks(NAMES) {
-            for name in self.names(rows)?.iter().flatten() {
-                if !seen.insert(name.to_owned()) {
-                    return Err(
-                        DataError::DuplicateId { id: name.into(), first: path.into(), second: path.into() }.into()
-                    );
+            for (name, row) in self.names(rows)?.iter().flatten().zip(rows) {
+                if let Some(earlier) = seen.insert(name.to_owned(), *row) {
+                    let (first, second) = (self.place(earlier as usize).0, self.place(*row as usize).0);
+                    return Err(DataError::DuplicateId { id: name.into(), first, second }.into());
                 }
             }
         }
@@ -267,15 +300,6 @@ fn fitted(batch: RecordBatch, schema: &SchemaRef, file: &Path) -> Result<RecordB
         .map_err(|source| DataError::Arrow { column: "*".into(), source }.into())
 }
 
-/// A column of names, none of which is null; `first` is the number of the first row, for messages.
-fn texts(batch: &RecordBatch, id: &str, file: &Path, first: usize) -> Result<StringArray> {
-    let names = column(batch, id, &DataType::Utf8)?.as_string::<i32>().clone();
-    match (0..names.len()).find(|row| names.is_null(*row)) {
-        Some(row) => Err(DataError::NullId { file: file.into(), column: id.into(), row: first + row }.into()),
-        None => Ok(names),
-    }
-}
-
 fn column(batch: &RecordBatch, name: &str, to: &DataType) -> Result<ArrayRef> {
     let found =
         batch.column_by_name(name).ok_or_else(|| DataError::ColumnNotAsked { column: name.into(), nearest: vec![] })?;
@@ -329,7 +353,7 @@ mod tests {
             writer.write(&batch).expect("written");
             writer.close().expect("closed");
         }
-        Input::open(folder, "object_id", &folder.join("scratch")).expect("a catalogue")
+        Input::open(folder, &InputSettings::default(), &folder.join("scratch")).expect("a catalogue")
     }
 
     proptest! {
@@ -358,7 +382,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         catalogue(folder.path());
         std::fs::copy(folder.path().join("b.parquet"), folder.path().join("c.parquet")).expect("copied");
-        let error = Input::open(folder.path(), "object_id", &folder.path().join("scratch")).expect_err("double");
+        let error =
+            Input::open(folder.path(), &InputSettings::default(), &folder.path().join("scratch")).expect_err("double");
         assert!(error.to_string().contains("two objects are called `name 50`"), "{error}");
     }
 }

@@ -3,20 +3,21 @@
 
 use super::choose::{Chosen, Rule};
 use super::input::Input;
-use super::positions::mean_position;
+use super::positions::{Positions, mean_position};
+use super::unique::Names;
 use crate::hats::{Batches, PIXEL, Source, Tile};
 use crate::names::{hash, repeated};
 use arrow_array::builder::StringBuilder;
-use arrow_array::{Array, ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Metadata, Schema, SchemaRef};
 use panchroma_core::Result;
 use panchroma_core::data::DataError;
 use rayon::prelude::*;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Rows of the result are read about this many bytes at a time.
-const CHUNK_BYTES: u64 = 48 << 20;
+const CHUNK_BYTES: u64 = 16 << 20;
 
 /// A row of a catalogue, and its angle to that of the first in arcseconds.
 type Counterpart = (u32, f64);
@@ -29,14 +30,17 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Every row of the first catalogue, alone.
-    pub(super) fn of_first(rows: usize) -> Self {
-        Self { width: 1, flat: (0..rows as u32).map(|row| Some((row, 0.0))).collect() }
+    /// Every row of the first catalogue that has a position, alone.
+    pub(super) fn of_first(positions: &Positions) -> Self {
+        let rows = (0..positions.len()).filter(|row| positions.get(*row).is_some());
+        Self { width: 1, flat: rows.map(|row| Some((row as u32, 0.0))).collect() }
     }
 
     /// Adds the next catalogue; a row with several counterparts becomes several rows, and one without stays if `keep_lone`.
-    pub(super) fn with(&self, chosen: &Chosen, keep_lone: bool) -> Self {
+    /// Also gives how many objects of the first catalogue did not stay.
+    pub(super) fn with(&self, chosen: &Chosen, keep_lone: bool) -> (Self, usize) {
         let mut flat = Vec::with_capacity(self.flat.len() + self.flat.len() / self.width);
+        let (mut last, mut left_out) = (None, 0);
         // Rows and pairs ascend by the row of the first catalogue.
         let mut from = 0;
         for row in self.flat.chunks_exact(self.width) {
@@ -54,8 +58,15 @@ impl Rows {
                 flat.extend_from_slice(row);
                 flat.push(None);
             }
+            left_out += usize::from(flat.len() == before && last != Some(left));
+            last = Some(left);
         }
-        Self { width: self.width + 1, flat }
+        (Self { width: self.width + 1, flat }, left_out)
+    }
+
+    /// Rows of the first catalogue, ascending; before rows without one are added.
+    pub(super) fn lefts(&self) -> impl Iterator<Item = u32> + '_ {
+        self.flat.chunks_exact(self.width).filter_map(|row| Some(row.first().copied()??.0))
     }
 
     /// Adds rows of catalogue `number` that are nobody's counterpart.
@@ -91,6 +102,11 @@ pub(super) struct Join<'a> {
     rows: Rows,
     /// By pixel: neighbours on the sky are neighbours in the inputs' files, so that a chunk reads few pages.
     placed: Vec<Placed>,
+    /// Rows that would have the name of another, and theirs.
+    renamed: HashMap<usize, String>,
+    schema: SchemaRef,
+    /// Units by dotted column.
+    pub(super) units: BTreeMap<String, String>,
 }
 
 impl<'a> Join<'a> {
@@ -107,7 +123,8 @@ impl<'a> Join<'a> {
         };
         let mut placed: Vec<Placed> = (0..rows.len()).into_par_iter().filter_map(place).collect();
         placed.par_sort_unstable_by_key(|p| (p.pixel, p.row));
-        Self { inputs, rule, rows, placed }
+        let (schema, units) = columns(inputs);
+        Self { inputs, rule, rows, placed, renamed: HashMap::new(), schema, units }
     }
 
     /// Bytes of a row, about.
@@ -124,11 +141,11 @@ impl<'a> Join<'a> {
         placed.iter().map(|p| self.rows.counterpart(p.row, catalogue).map(|c| c.0)).collect()
     }
 
-    /// Fails if two rows of the result have one name, which can only be where names are put together.
+    /// Numbers the names that two rows of the result would have, which can only be where names are put together.
     ///
     /// # Errors
-    /// With that name.
-    pub(super) fn check_unique(&self, out: &Path) -> Result<()> {
+    /// If names can't be read.
+    pub(super) fn number_repeated(&mut self) -> Result<()> {
         let lone = self.rows.flat.chunks_exact(self.rows.width).any(|row| row.first().is_some_and(Option::is_none));
         if self.rule != Rule::All && !lone {
             return Ok(());
@@ -141,14 +158,21 @@ impl<'a> Join<'a> {
             Ok(self.names(placed, &names.collect::<Result<Vec<_>>>()?))
         });
         let names = chunks.collect::<Result<Vec<StringArray>>>()?;
-        let hashes = names.iter().flat_map(|n| n.iter().flatten().map(hash)).collect();
-        let twice = repeated(hashes);
-        let mut seen = std::collections::HashSet::new();
-        for name in names.iter().flat_map(|n| n.iter().flatten()).filter(|n| twice.binary_search(&hash(n)).is_ok()) {
+        let mut hashes: Vec<u64> = names.iter().flat_map(|n| n.iter().flatten().map(hash)).collect();
+        hashes.par_sort_unstable();
+        let twice = repeated(hashes.clone());
+        let all = names.iter().flat_map(|n| n.iter().flatten()).zip(&self.placed);
+        let (mut seen, mut given) = (HashSet::new(), HashSet::new());
+        let mut renamed = HashMap::new();
+        for (name, placed) in all.filter(|(name, _)| twice.binary_search(&hash(name)).is_ok()) {
             if !seen.insert(name) {
-                return Err(DataError::DuplicateId { id: name.into(), first: out.into(), second: out.into() }.into());
+                let free = |name: &String| hashes.binary_search(&hash(name)).is_err() && !given.contains(name);
+                let other = (2..).map(|number: u64| format!("{name}_{number}")).find(free).unwrap_or_default();
+                given.insert(other.clone());
+                renamed.insert(placed.row, other);
             }
         }
+        self.renamed = renamed;
         Ok(())
     }
 
@@ -156,6 +180,10 @@ impl<'a> Join<'a> {
     fn names(&self, placed: &[Placed], names: &[StringArray]) -> StringArray {
         let mut result = StringBuilder::new();
         for (place, p) in placed.iter().enumerate() {
+            if let Some(name) = self.renamed.get(&p.row) {
+                result.append_value(name);
+                continue;
+            }
             let own = self.inputs.iter().zip(names).enumerate();
             let mut own = own.filter(|(number, _)| self.rows.counterpart(p.row, *number).is_some());
             let Some((number, (input, first))) = own.next() else {
@@ -186,39 +214,62 @@ impl<'a> Join<'a> {
             .collect::<Result<_>>()?;
         let ids: Vec<StringArray> =
             self.inputs.iter().zip(&own).map(|(input, batch)| input.names_in(batch)).collect::<Result<_>>()?;
-        let mut all: Vec<(String, ArrayRef)> = vec![
-            ("object_id".into(), Arc::new(self.names(placed, &ids))),
-            ("ra".into(), Arc::new(placed.iter().map(|p| Some(p.ra)).collect::<Float64Array>())),
-            ("dec".into(), Arc::new(placed.iter().map(|p| Some(p.dec)).collect::<Float64Array>())),
+        let mut arrays: Vec<ArrayRef> = vec![
+            Arc::new(self.names(placed, &ids)),
+            Arc::new(placed.iter().map(|p| Some(p.ra)).collect::<Float64Array>()),
+            Arc::new(placed.iter().map(|p| Some(p.dec)).collect::<Float64Array>()),
         ];
-        for (number, (input, batch)) in self.inputs.iter().zip(&own).enumerate() {
-            for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-                if field.name() == PIXEL {
-                    continue;
-                }
-                let clash = all.iter().any(|(name, _)| name == field.name());
-                let name = if clash { format!("{}_{}", field.name(), input.name) } else { field.name().clone() };
-                all.push((name, column.clone()));
-            }
+        for (number, batch) in own.iter().enumerate() {
+            let columns = batch.schema_ref().fields().iter().zip(batch.columns());
+            arrays.extend(columns.filter(|(field, _)| field.name() != PIXEL).map(|(_, array)| array.clone()));
             if number > 0 {
                 let angle = |p: &Placed| self.rows.counterpart(p.row, number).map(|c| c.1).filter(|a| a.is_finite());
-                let angles: Float64Array = placed.iter().map(angle).collect();
-                all.push((format!("separation_arcsec_{}", input.name), Arc::new(angles)));
+                arrays.push(Arc::new(placed.iter().map(angle).collect::<Float64Array>()));
             }
         }
-        let mut fields: Vec<Field> =
-            all.iter().map(|(name, array)| Field::new(name, array.data_type().clone(), true)).collect();
-        let mut arrays: Vec<ArrayRef> = all.into_iter().map(|column| column.1).collect();
-        fields.push(Field::new(PIXEL, arrow_schema::DataType::Int64, false));
         arrays.push(Arc::new(placed.iter().map(|p| p.pixel).collect::<Int64Array>()));
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+        RecordBatch::try_new(self.schema.clone(), arrays)
             .map_err(|source| DataError::Arrow { column: "*".into(), source }.into())
     }
 }
 
+/// Columns of the result in the order in which [`Join::batch`] makes them, no two of one name, and their units.
+fn columns(inputs: &[Input]) -> (SchemaRef, BTreeMap<String, String>) {
+    let mut names = Names::default();
+    let [id, ra, dec, pixel] = ["object_id", "ra", "dec", PIXEL].map(|name| names.take(name, ""));
+    let mut units = BTreeMap::from([ra.clone(), dec.clone()].map(|name| (name, "deg".to_owned())));
+    let mut fields = vec![
+        Field::new(id, DataType::Utf8, true),
+        Field::new(ra, DataType::Float64, true),
+        Field::new(dec, DataType::Float64, true),
+    ];
+    for (number, input) in inputs.iter().enumerate() {
+        for field in input.schema.fields().iter().filter(|field| field.name() != PIXEL) {
+            let name = names.take(field.name(), &input.name);
+            let below = |path: &str| path.strip_prefix(field.name().as_str()).map(str::to_owned);
+            for (path, unit) in &input.units {
+                if let Some(rest) = below(path).filter(|rest| rest.is_empty() || rest.starts_with('.')) {
+                    units.insert(format!("{name}{rest}"), unit.clone());
+                }
+            }
+            let unit = field.metadata().get("unit").map(|unit| ("unit".to_owned(), unit.clone()));
+            let field = field.as_ref().clone().with_name(name).with_nullable(true);
+            // Numbers of fields, for one, are not valid beside those of other files.
+            fields.push(field.with_metadata(unit.into_iter().collect::<Metadata>()));
+        }
+        if number > 0 {
+            let name = names.take(&format!("separation_arcsec_{}", input.name), "");
+            units.insert(name.clone(), "arcsec".into());
+            fields.push(Field::new(name, DataType::Float64, true));
+        }
+    }
+    fields.push(Field::new(pixel, DataType::Int64, false));
+    (Arc::new(Schema::new(fields)), units)
+}
+
 impl Source for Join<'_> {
     fn schema(&self) -> Result<SchemaRef> {
-        Ok(self.batch(&[])?.schema())
+        Ok(self.schema.clone())
     }
 
     fn rows(&self) -> u64 {

@@ -1,37 +1,54 @@
 //! Right ascension and declination, checked, and what follows from them.
 
-use panchroma_core::Result;
 use panchroma_core::data::DataError;
-use panchroma_core::sphere;
+use panchroma_core::{Error, Result, sphere};
 
-/// Positions of objects, in degrees: `ra` in 0 to 360, `dec` in -90 to 90, all finite.
+/// Positions of objects, in degrees: `ra` in 0 to 360, `dec` in -90 to 90, all finite. An object may have none.
 #[derive(Clone, Debug, Default)]
 pub struct Positions {
+    /// NaN where there is no position.
     ra: Vec<f64>,
     dec: Vec<f64>,
+    /// How many have none.
+    without: usize,
+}
+
+/// Why this is no position: the coordinate, and what it should be.
+fn wrong(ra: f64, dec: f64) -> Option<(&'static str, String)> {
+    if !(0.0..=360.0).contains(&ra) {
+        return Some(("ra", format!("expected 0 to 360 degrees, got {ra}")));
+    }
+    (!(-90.0..=90.0).contains(&dec)).then(|| ("dec", format!("expected -90 to 90 degrees, got {dec}")))
 }
 
 impl Positions {
-    /// Checks positions; `name(row)` is for messages.
+    /// Checks positions; `error` makes the error for an object, of its row, `ra` or `dec`, and what is wrong.
     ///
     /// # Errors
-    /// [`DataError::BadValue`] with the object whose position is none.
-    pub fn new(ra: Vec<f64>, dec: Vec<f64>, name: impl Fn(usize) -> String) -> Result<Self> {
-        let bad = |row: usize, column: &str, reason: String| {
-            Err(DataError::BadValue { object: name(row), column: column.into(), reason }.into())
-        };
-        for (row, (ra, dec)) in ra.iter().zip(&dec).enumerate() {
-            if !(0.0..=360.0).contains(ra) {
-                return bad(row, "ra", format!("expected 0 to 360 degrees, got {ra}"));
-            }
-            if !(-90.0..=90.0).contains(dec) {
-                return bad(row, "dec", format!("expected -90 to 90 degrees, got {dec}"));
-            }
-        }
+    /// That of the first object whose position is none.
+    pub fn new(ra: Vec<f64>, dec: Vec<f64>, error: impl Fn(usize, &'static str, String) -> Error) -> Result<Self> {
         if ra.len() != dec.len() {
             return Err(DataError::IdCount { ids: ra.len(), rows: dec.len() }.into());
         }
-        Ok(Self { ra, dec })
+        for (row, (ra, dec)) in ra.iter().zip(&dec).enumerate() {
+            if let Some((coordinate, reason)) = wrong(*ra, *dec) {
+                return Err(error(row, coordinate, reason));
+            }
+        }
+        Ok(Self { ra, dec, without: 0 })
+    }
+
+    /// As [`Self::new`], but what is no position is left out: the object keeps its place, and is nobody's neighbour.
+    #[must_use]
+    pub fn leaving_out(mut ra: Vec<f64>, dec: Vec<f64>) -> Self {
+        let mut without = 0;
+        for (ra, dec) in ra.iter_mut().zip(&dec) {
+            if wrong(*ra, *dec).is_some() {
+                *ra = f64::NAN;
+                without += 1;
+            }
+        }
+        Self { ra, dec, without }
     }
 
     /// Number of objects.
@@ -46,10 +63,16 @@ impl Positions {
         self.ra.is_empty()
     }
 
-    /// Right ascension and declination of object `i`, in degrees.
+    /// Number of objects that have no position.
+    #[must_use]
+    pub fn without(&self) -> usize {
+        self.without
+    }
+
+    /// Right ascension and declination of object `i`, in degrees, if it has them.
     #[must_use]
     pub fn get(&self, i: usize) -> Option<(f64, f64)> {
-        Some((*self.ra.get(i)?, *self.dec.get(i)?))
+        Some((*self.ra.get(i).filter(|ra| !ra.is_nan())?, *self.dec.get(i)?))
     }
 }
 
