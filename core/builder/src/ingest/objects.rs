@@ -284,7 +284,18 @@ impl<'a> Open<'a> {
         };
         match select {
             Select::File if have == 0 => Err(self.wrong(part, from, "has no row".into())),
-            Select::File => read(0..1),
+            Select::File => {
+                let all = read(0..have)?;
+                // Each equals the next, so all are equal.
+                let less = all.len().saturating_sub(1);
+                if all.slice(0, less).to_data() != all.slice(all.len() - less, less).to_data() {
+                    let reason = format!("has {have} rows that differ, but an object has one value");
+                    let hint =
+                        "if every row is an object, set `layout = \"row\"` in [source]; if some rows are, `\"group\"`";
+                    return Err(source(self.path, &place(self.file.parts(), part, from), reason, hint));
+                }
+                Ok(all.slice(0, all.len().min(1)))
+            }
             Select::Rows(rows) => read(rows.clone()),
             Select::Groups { objects, .. } => {
                 let (low, high) = bounds(objects.iter());

@@ -367,3 +367,25 @@ fn samples_of_groups_may_be_in_another_file_behind_an_image() {
     let report = place.run(|_| mapping.replace("[source]", "[source]\non_error = \"skip\"")).expect("skips");
     assert_eq!((report.objects, report.skipped.len()), (2, 1));
 }
+
+#[test]
+fn a_file_of_many_objects_does_not_silently_become_one() {
+    let place = Place::new(0);
+    fs::write(place.path("t.csv"), "name,z,flux\na,0.1,1\nb,0.1,2\n").expect("written");
+    let mapping = |name: &str| {
+        format!(
+            "[source]\nfiles = [\"FOLDER/t*.csv\"]\n[column]\nobject_id = {name}\nz = {{ from = \"z\" }}\n\
+             [measurement.s]\nflux = {{ from = \"flux\" }}\n"
+        )
+    };
+    let text = place.fails(|_| mapping("{ from = \"name\" }"));
+    assert!(text.contains("column `name`: has 2 rows that differ, but an object has one value"), "{text}");
+    assert!(text.contains("layout = \"row\""), "{text}");
+    // The same in every row: the object's.
+    place.run(|_| mapping("{ file_name = \"\" }")).expect("a catalogue");
+    assert_eq!(text_of(&place, "z"), ["0.1"]);
+}
+
+fn text_of(place: &Place, column: &str) -> Vec<String> {
+    text(&ingested(place), column)
+}
