@@ -3,10 +3,12 @@
 //! much the dust of the Galaxy takes there.
 //!
 //! Values are rounded to about 10 Å, which is far below a band's width. Sources: SVO Filter Profile
-//! Service (Rodrigo et al. 2012, ivoa.rept 1015; Rodrigo & Solano 2020); Bessell 1990, PASP 102, 1181;
-//! Fukugita et al. 1996, AJ 111, 1748 (SDSS); Tonry et al. 2012, ApJ 750, 99 (Pan-STARRS1); Cohen et
-//! al. 2003, AJ 126, 1090 (2MASS); Poole et al. 2008, MNRAS 383, 627 (Swift UVOT). Photographic and
-//! unfiltered magnitudes have no standard band; theirs is the middle of the emulsion's or detector's range.
+//! Service (Rodrigo et al. 2012, ivoa.rept 1015; Rodrigo & Solano 2020), for JWST and WISE its pivot wavelengths;
+//! Bessell 1990, PASP 102, 1181; Fukugita et al. 1996, AJ 111, 1748 (SDSS); Tonry et al. 2012, ApJ 750, 99
+//! (Pan-STARRS1); Cohen et al. 2003, AJ 126, 1090 (2MASS); Poole et al. 2008, MNRAS 383, 627 (Swift UVOT). Those of HSC
+//! (Kawanomoto et al. 2018, PASJ 70, 66), DECam and Euclid are pivot wavelengths, computed from the transmission curves
+//! of the package speclite. Photographic and unfiltered magnitudes have no standard band; theirs is the middle of the
+//! emulsion's or detector's range.
 
 use crate::{Result, Section};
 use std::collections::BTreeMap;
@@ -63,18 +65,17 @@ const BANDS: &[(&str, f64)] = &[
     ("K_s", 21_600.0),
     ("I1", 35_500.0),
     ("I2", 44_900.0),
-    ("W1", 33_530.0),
-    ("W2", 46_030.0),
+    // WISE. `W1` and `W2` alone are as often those of Swift, in the ultraviolet: they need the survey's name.
     ("W3", 115_610.0),
     ("W4", 220_880.0),
     // Euclid.
-    ("VIS", 7_180.0),
-    ("I_E", 7_180.0),
-    ("Y_E", 10_810.0),
-    ("J_E", 13_670.0),
-    ("H_E", 17_710.0),
+    ("VIS", 7250.0),
+    ("I_E", 7250.0),
+    ("Y_E", 10_800.0),
+    ("J_E", 13_640.0),
+    ("H_E", 17_680.0),
     // JWST NIRCam.
-    ("F090W", 9_020.0),
+    ("F090W", 9020.0),
     ("F115W", 11_540.0),
     ("F150W", 15_010.0),
     ("F200W", 19_890.0),
@@ -95,6 +96,7 @@ const BANDS: &[(&str, f64)] = &[
     ("F275W", 2710.0),
     ("F336W", 3350.0),
     ("F350LP", 5850.0),
+    ("F435W", 4330.0),
     ("F438W", 4330.0),
     ("F475W", 4770.0),
     ("F555W", 5310.0),
@@ -120,55 +122,71 @@ const BANDS: &[(&str, f64)] = &[
     ("CLEAR", 6000.0),
 ];
 
-/// Surveys and instruments that catalogues put before a band's name, as in `ztfg`, `hsc-r` or `ps1::r`.
-const PREFIXES: &[&str] = &[
-    "ztf",
-    "lsst",
-    "sdss",
-    "desi",
-    "des",
-    "decam",
-    "ps1",
-    "panstarrs",
-    "atlas",
-    "bessell",
-    "2mass",
-    "uvot",
-    "swift",
-    "gaia",
-    "hsc",
-    "legacy",
-    "ls",
-    "kids",
-    "galex",
-    "wise",
-    "euclid",
-    "jwst",
-    "nircam",
-    "hst",
-    "acs",
-    "wfc3",
+/// Surveys and instruments that catalogues put before a band's name, as in `ztfg`, `hsc-r` or `ps1::r`, each with those of its
+/// bands that are not the ones of that name above. Behind the survey's name case tells them apart no more: `hsc-g` is `HSC-G`.
+const SURVEYS: &[(&str, Bands)] = &[
+    ("ztf", &[]),
+    ("lsst", &[]),
+    ("sdss", &[]),
+    ("ps1", &[]),
+    ("panstarrs", &[]),
+    ("atlas", &[]),
+    ("kids", &[]),
+    ("bessell", &[]),
+    ("uvot", &[]),
+    ("swift", &[]),
+    ("jwst", &[]),
+    ("nircam", &[]),
+    ("hst", &[]),
+    ("acs", &[]),
+    ("wfc3", &[]),
+    ("hsc", HSC),
+    ("desi", DECAM),
+    ("des", DECAM),
+    ("decam", DECAM),
+    ("legacysurvey", DECAM),
+    ("legacy", DECAM),
+    ("ls", DECAM),
+    ("2mass", TWO_MASS),
+    ("galex", GALEX),
+    ("gaia", GAIA),
+    ("wise", WISE),
+    ("allwise", WISE),
+    ("unwise", WISE),
+    ("euclid", EUCLID),
 ];
+
+type Bands = &'static [(&'static str, f64)];
+const HSC: Bands = &[("g", 4790.0), ("r", 6210.0), ("i", 7730.0), ("z", 8900.0), ("y", 9770.0)];
+const DECAM: Bands = &[("u", 3860.0), ("g", 4810.0), ("r", 6420.0), ("i", 7810.0), ("z", 9170.0), ("y", 9900.0)];
+const TWO_MASS: Bands = &[("j", 12_400.0), ("h", 16_500.0), ("k", 21_600.0), ("ks", 21_600.0)];
+const GALEX: Bands = &[("fuv", 1540.0), ("nuv", 2300.0)];
+const GAIA: Bands = &[("g", 6220.0), ("bp", 5110.0), ("rp", 7770.0)];
+const WISE: Bands = &[("w1", 33_530.0), ("w2", 46_030.0), ("w3", 115_610.0), ("w4", 220_880.0)];
+const EUCLID: Bands = &[("vis", 7250.0), ("y", 10_800.0), ("j", 13_640.0), ("h", 17_680.0)];
 
 /// Effective wavelength of a band, Angstrom: from `own` if it is there, else from the built-in
 /// table, with or without a survey's name before it; `None` if neither knows it.
 #[must_use]
 pub fn wavelength_angstrom(band: &str, own: &BTreeMap<String, f64>) -> Option<f64> {
     let band = band.trim();
-    let find = |name: &str| BANDS.iter().find(|(known, _)| *known == name).map(|(_, angstrom)| *angstrom);
-    // `f444w` is no other filter than `F444W`: behind an F and digits case tells nothing apart.
-    let filter = |name: &str| {
-        let digits = name.strip_prefix(['f', 'F'])?.bytes().take_while(u8::is_ascii_digit).count();
-        (digits >= 3).then(|| find(&name.to_ascii_uppercase()))?
-    };
-    let built_in = |name: &str| find(name).or_else(|| filter(name));
     own.get(band).copied().or_else(|| built_in(band)).or_else(|| {
-        PREFIXES.iter().find_map(|prefix| {
-            let head = band.get(..prefix.len())?;
-            let rest = band.get(prefix.len()..)?.trim_start_matches([':', '_', '-', '.', '/', ' ']);
-            if head.eq_ignore_ascii_case(prefix) { built_in(rest) } else { None }
+        SURVEYS.iter().find_map(|(survey, bands)| {
+            let (head, rest) = band.split_at_checked(survey.len())?;
+            let rest = rest.trim_start_matches([':', '_', '-', '.', '/', ' ']);
+            let of_survey = bands.iter().find(|(known, _)| known.eq_ignore_ascii_case(rest));
+            let found = of_survey.map(|(_, angstrom)| *angstrom).or_else(|| built_in(rest));
+            found.filter(|_| head.eq_ignore_ascii_case(survey))
         })
     })
+}
+
+/// Wavelength of a name in the table.
+fn built_in(name: &str) -> Option<f64> {
+    let find = |name: &str| BANDS.iter().find(|(known, _)| *known == name).map(|(_, angstrom)| *angstrom);
+    // `f444w` is no other filter than `F444W`: behind an F and digits case tells nothing apart.
+    let is_filter = name.strip_prefix(['f', 'F']).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    if is_filter { find(&name.to_ascii_uppercase()) } else { find(name) }
 }
 
 /// Checks the wavelengths that a config gives under `bands`.
@@ -251,9 +269,45 @@ mod tests {
             assert_eq!(wavelength_angstrom(name, &own), Some(4720.0), "{name}");
         }
         assert_eq!(wavelength_angstrom("UVOT:UVW1", &own), Some(2580.0));
-        // As the Multimodal Universe has them.
-        for (name, angstrom) in [("hsc-y", 9620.0), ("des-g", 4720.0), ("f444w", 44_040.0), ("wise-W1", 33_530.0)] {
+    }
+
+    #[test]
+    fn bands_are_those_of_the_survey_before_them_whatever_its_case() {
+        let own = BTreeMap::new();
+        // As the Multimodal Universe has them, and others.
+        for (name, angstrom) in [
+            ("hsc-g", 4790.0),
+            ("HSC-Y", 9770.0),
+            ("des-g", 4810.0),
+            ("DES-R", 6420.0),
+            ("desi", 7810.0),
+            ("desi_z", 9170.0),
+            ("legacy-z", 9170.0),
+            ("ls_r", 6420.0),
+            ("euclid-VIS", 7250.0),
+            ("euclid-y", 10_800.0),
+            ("Euclid_H", 17_680.0),
+            ("gaia-G", 6220.0),
+            ("gaia-g", 6220.0),
+            ("Gaia_BP", 5110.0),
+            ("2mass-j", 12_400.0),
+            ("2MASS_Ks", 21_600.0),
+            ("galex-nuv", 2300.0),
+            ("wise-w1", 33_530.0),
+            ("WISE_W4", 220_880.0),
+            ("unWISE W2", 46_030.0),
+            ("f090w", 9020.0),
+            ("f277w", 27_620.0),
+            ("F444W", 44_040.0),
+            ("jwst-f356w", 35_680.0),
+            ("acs_f606w", 5890.0),
+            ("f814w", 8040.0),
+        ] {
             assert_eq!(wavelength_angstrom(name, &own), Some(angstrom), "{name}");
+        }
+        // Swift has a `W1` and a `W2` (supernovae of the bundled data do), and its white light is no band.
+        for name in ["W1", "W2", "UVOT:W", "hsc-w1", "euclid-g2", "f", "F1W"] {
+            assert_eq!(wavelength_angstrom(name, &own), None, "{name}");
         }
     }
 
@@ -274,7 +328,12 @@ mod tests {
 
     #[test]
     fn no_band_stands_twice_in_the_table() {
-        let names: std::collections::BTreeSet<_> = BANDS.iter().map(|(name, _)| name).collect();
-        assert_eq!(names.len(), BANDS.len());
+        let all: Vec<_> = SURVEYS.iter().map(|(_, bands)| *bands).chain([BANDS]).collect();
+        for bands in all {
+            let names: std::collections::BTreeSet<_> = bands.iter().map(|(name, _)| name).collect();
+            assert_eq!(names.len(), bands.len());
+        }
+        let surveys: std::collections::BTreeSet<_> = SURVEYS.iter().map(|(survey, _)| survey).collect();
+        assert_eq!(surveys.len(), SURVEYS.len());
     }
 }

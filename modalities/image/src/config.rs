@@ -16,17 +16,17 @@ pub struct ImageConfig {
     /// Field of the flux: planes of lines of pixels; default `flux`.
     #[serde(default = "flux")]
     pub flux: String,
-    /// Field of the flags: of the shape of the flux, or one plane for all; `mask_marks` says what true means. Default `mask`; `""`: no
-    /// flags are read. The column may lack it.
+    /// Field of the flags (or numbers, of which all but 0 are true): of the shape of the flux, or one plane for all; `mask_marks` says what
+    /// true means. Default `mask`; `""`: no flags are read. The column may lack it.
     #[serde(default = "mask")]
     pub mask: String,
     /// What a flag that is true marks: `bad` pixels, or `good` ones as in the images (not the spectra) of the Multimodal Universe from HSC,
-    /// Legacy Survey and JWST. Default `bad`, and then flags that mark more than nine of ten pixels of the training split are an error, as they
-    /// must mean the other.
+    /// Legacy Survey and JWST. Default `bad`; but if that is not written, flags that mark more than nine of ten otherwise good pixels of
+    /// the training split are an error, as they must mean the other.
     #[serde(default)]
     pub mask_marks: Option<Marks>,
-    /// Field of the inverse variance, of the same shape, where 0 means bad; default `ivar`; `""`: none is read. The column may
-    /// lack it.
+    /// Field of the inverse variance, of the shape of the flux, where 0 means bad; default `ivar`; `""`: none is read. The column may
+    /// lack it. It says how much each pixel counts where pixels are predicted, and the size of `noise`.
     #[serde(default = "ivar")]
     pub ivar: String,
     /// Field that names the planes; default `band`. Alerts have three planes of one band, which `view`
@@ -37,7 +37,7 @@ pub struct ImageConfig {
     /// the others.
     pub channels: Vec<String>,
     /// Field with the names of the photometric bands of the planes, for their wavelengths; default `band`. The column
-    /// may lack it.
+    /// may lack it; then, and with `""`, the names of the planes are those of bands.
     #[serde(default = "band")]
     pub band: String,
     /// Wavelengths of bands in Angstrom, beside or instead of the built-in ones, for example `{ X = 5000.0 }`.
@@ -96,11 +96,13 @@ pub struct ImageConfig {
     #[serde(default)]
     pub shift: usize,
     /// Training only: noise added to each pixel of the data, after the blur, in units of its error by `ivar`, or of the noise of the
-    /// plane without it; each image draws from 0 to this. What tokens are told of the `noise` has it in it. Default 0.
+    /// plane without it; each image draws a number n from 0 to this, and errors of sigma become sigma * sqrt(1 + n^2). What tokens
+    /// are told of the `noise` has it in it. Default 0.
     #[serde(default)]
     pub noise: f64,
     /// Training only: images are blurred by a Gaussian whose full width at half maximum, in pixels of the data, is
-    /// drawn from 0 to this, alike for all planes, as worse seeing does. Default 0.
+    /// drawn from 0 to this, alike for all planes, as worse seeing does. What tokens are told of `psf_fwhm` and `noise` has it
+    /// in it. Default 0.
     #[serde(default)]
     pub blur: f64,
     /// Training only: E(B-V) of dust drawn from minus to plus this, which dims and reddens the bands of known
@@ -122,7 +124,7 @@ pub enum Marks {
 
 /// Softening of all channels, or of each.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged, expecting = "a flux, or a list with a flux for each of `channels`")]
+#[serde(untagged, expecting = "expected a flux, or a list with a flux for each of `channels`")]
 pub enum Softening {
     /// The same for all.
     All(f64),
@@ -219,6 +221,11 @@ impl ImageConfig {
     /// If a key is unknown or a value out of its range; the error points at it.
     pub fn read(section: &Section) -> Result<Self> {
         let config: Self = section.read()?;
+        for (key, name) in [("flux", &config.flux), ("channels_from", &config.channels_from)] {
+            if name.is_empty() {
+                return Err(section.reject(key, "expected the name of a field, got an empty text"));
+            }
+        }
         if config.channels.is_empty() {
             return Err(
                 section.reject("channels", "expected at least one name of a plane, for example `[\"g\", \"r\"]`")

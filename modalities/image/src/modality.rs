@@ -17,8 +17,10 @@ use std::collections::BTreeMap;
 ///
 /// Arrays (`C` channels, `H` = `W` = `size` pixels): `flux` `[B, C, H, W]` f32, background subtracted, scaled,
 /// and standardised over the training split, 0 where not valid; `valid` of the same shape. A pixel
-/// is bad if its flag says so, its flux is not finite or beyond 1e30, or its inverse variance is 0; so are all pixels of a
-/// channel that the object lacks. Beside them, `[B, C]` f32 and 0 where unknown: `wavelength` (natural logarithm of Angstrom), `psf_fwhm`
+/// is bad if its flag says so, its flux is not finite or beyond 1e30, or its inverse variance is 0 or not finite; so are all pixels of a
+/// channel that the object lacks. `ivar` of the same shape, unless the config says `ivar = ""`: the inverse variance of the values of
+/// `flux`, by that of the data and all that was done to it, with neighbours taken as independent; 0 where unknown. Beside
+/// them, `[B, C]` f32 and 0 where unknown: `wavelength` (natural logarithm of Angstrom), `psf_fwhm`
 /// (arcseconds), `scale` (arcseconds per pixel of the square), `noise` (of a pixel as it is given, in the unit of the flux).
 #[derive(Debug, Clone)]
 pub struct Image {
@@ -54,14 +56,18 @@ impl Modality for Image {
 
     fn spec(&self) -> ArraysSpec {
         let size = self.config.size;
+        let mut fields = vec![
+            ArrayField { name: "flux", axes: &["C", "H", "W"], unit: String::new() },
+            ArrayField { name: "wavelength", axes: &["C"], unit: "ln(Angstrom)".into() },
+            ArrayField { name: "psf_fwhm", axes: &["C"], unit: "arcsec".into() },
+            ArrayField { name: "scale", axes: &["C"], unit: "arcsec/pixel".into() },
+            ArrayField { name: "noise", axes: &["C"], unit: String::new() },
+        ];
+        if !self.config.ivar.is_empty() {
+            fields.push(ArrayField { name: "ivar", axes: &["C", "H", "W"], unit: String::new() });
+        }
         ArraysSpec {
-            fields: vec![
-                ArrayField { name: "flux", axes: &["C", "H", "W"], unit: String::new() },
-                ArrayField { name: "wavelength", axes: &["C"], unit: "ln(Angstrom)".into() },
-                ArrayField { name: "psf_fwhm", axes: &["C"], unit: "arcsec".into() },
-                ArrayField { name: "scale", axes: &["C"], unit: "arcsec/pixel".into() },
-                ArrayField { name: "noise", axes: &["C"], unit: String::new() },
-            ],
+            fields,
             valid_axes: &["C", "H", "W"],
             sizes: vec![("C", self.config.channels.len()), ("H", size), ("W", size)],
         }
@@ -89,8 +95,8 @@ impl Modality for Image {
         if self.config.mask_marks.is_none() && marked as f64 > MOST_MARKED * flags as f64 {
             let share = 100.0 * marked as f64 / flags as f64;
             let reason = format!(
-                "`{}` marks {share:.0} % of all pixels: does it mark the good ones? say so by `mask_marks = \"good\"`, or \
-                 `mask_marks = \"bad\"` if it is right",
+                "`{}` marks {share:.0} % of the pixels that are good without it: does it mark the good ones? say so by \
+                 `mask_marks = \"good\"`, or `mask_marks = \"bad\"` if it is right",
                 self.config.path(&self.config.mask)
             );
             return Err(Error::Plugin { kind: "modality", name: self.name.clone(), reason });
@@ -145,6 +151,8 @@ impl Modality for Image {
         let pixels = size * size;
         let read = Read::new(&self.config, rows)?;
         let mut flux = vec![0f32; batch * channels * pixels];
+        let has_ivar = !self.config.ivar.is_empty();
+        let mut ivar = vec![0f32; if has_ivar { flux.len() } else { 0 }];
         let mut valid = vec![0u8; batch * channels * pixels];
         let mut present = vec![false; batch];
         let mut known: [Vec<f32>; 4] = std::array::from_fn(|_| vec![0f32; batch * channels]);
@@ -165,6 +173,9 @@ impl Modality for Image {
                     valid[at] = 1;
                     present[i] = true;
                 }
+                for (own, to) in cut.ivar.iter().zip(ivar.iter_mut().skip(start)) {
+                    *to = (own * deviation * deviation).min(LARGEST) as f32;
+                }
                 // The blur adds to the seeing; in a unit that only the pixel's width tells.
                 let psf_fwhm = match (found.psf_fwhm, found.scale) {
                     (Some(own), Some(scale)) => own.hypot(blur * scale),
@@ -182,6 +193,9 @@ impl Modality for Image {
         let mut fields = BTreeMap::from([("flux".to_owned(), Array::f32(&shape, flux)?)]);
         for (name, values) in ["wavelength", "psf_fwhm", "scale", "noise"].into_iter().zip(known) {
             fields.insert(name.to_owned(), Array::f32(&[batch, channels], values)?);
+        }
+        if has_ivar {
+            fields.insert("ivar".to_owned(), Array::f32(&shape, ivar)?);
         }
         Ok(Arrays { present, valid: Array::new(&shape, Values::U8(valid))?, fields })
     }
@@ -252,6 +266,9 @@ impl Draw {
 
 /// Flags that mark a larger share of the pixels mean something else.
 const MOST_MARKED: f64 = 0.9;
+
+/// Inverse variances beyond it do not fit into single precision.
+const LARGEST: f64 = 1e37;
 
 /// Full width at half maximum of a Gaussian, in standard deviations.
 const FWHM: f64 = 2.354_820_045;

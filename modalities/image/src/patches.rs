@@ -80,8 +80,9 @@ fn eight() -> usize {
 /// Squares of arrays that have `flux` `[C, H, W]`, every value with its own validity.
 ///
 /// A token holds its square channel by channel, line by line. Pixels that are not valid are 0 and have
-/// weight 0, the others weight 1; a token without a valid pixel is not valid. Tokens go line by line over
-/// the image, with `per_band` channel after channel.
+/// weight 0; a token without a valid pixel is not valid. Weights are relative inverse variances: those of `ivar` `[C, H, W]`, cut
+/// off at a thousandth and ten times their median, with mean 1 over the valid pixels of an object and channel; 1 where there
+/// is none. Tokens go line by line over the image, with `per_band` channel after channel.
 #[derive(Debug, Clone)]
 pub struct Patches {
     patch: usize,
@@ -90,6 +91,8 @@ pub struct Patches {
     channels: usize,
     height: usize,
     width: usize,
+    /// Whether the arrays have `ivar`.
+    has_ivar: bool,
 }
 
 inventory::submit! { Descriptor::<dyn Tokenizer> {
@@ -130,7 +133,8 @@ impl Patches {
             let reason = format!("modality `{}` says nothing of `{lacking}`", context.modality);
             return Err(section.reject("metadata", reason));
         }
-        Ok(Self { patch: config.patch, layout: config.layout, metadata, channels, height, width })
+        let has_ivar = arrays.fields.iter().any(|f| f.name == "ivar" && f.axes == axes);
+        Ok(Self { patch: config.patch, layout: config.layout, metadata, channels, height, width, has_ivar })
     }
 
     /// Channels in one token.
@@ -171,6 +175,20 @@ impl Patches {
         Ok(values)
     }
 
+    /// Weight of every pixel `[B, C, H, W]`.
+    fn weights(&self, arrays: &Arrays, valid: &[u8]) -> Result<Vec<f32>> {
+        if !self.has_ivar {
+            return Ok(valid.iter().map(|v| f32::from(*v)).collect());
+        }
+        let (shape, ivar) = arrays.f32("ivar")?;
+        let expected = [arrays.len(), self.channels, self.height, self.width];
+        if shape != expected {
+            return Err(self.wrong("ivar", format!("{expected:?}"), shape));
+        }
+        let plane = self.height * self.width;
+        Ok(ivar.chunks(plane).zip(valid.chunks(plane)).flat_map(|(ivar, valid)| relative(ivar, valid)).collect())
+    }
+
     fn wrong(&self, what: &str, expected: String, found: &[usize]) -> Error {
         Error::Shape { part: format!("tokenizer `patches`, {what}"), expected, found: format!("shape {found:?}") }
     }
@@ -186,6 +204,25 @@ fn indivisible(patch: usize, side: usize) -> String {
     let above = (patch + 1..=side).find(|d| side.is_multiple_of(*d));
     let nearest: Vec<String> = [below, above].into_iter().flatten().map(|d| format!("`{d}`")).collect();
     format!("`patch = {patch}` does not divide `size = {side}`; the nearest that do: {}", nearest.join(" and "))
+}
+
+/// Smallest and largest inverse variance of a pixel that counts, in units of the median: one pixel of next to no error must
+/// not be all that is learned.
+const WEIGHTS: (f64, f64) = (1e-3, 10.0);
+
+/// Weights of the pixels of one plane, mean 1 over those that are valid; 1 if no inverse variance is known.
+fn relative(ivar: &[f32], valid: &[u8]) -> Vec<f32> {
+    let own = |(ivar, valid): (&f32, &u8)| (*valid == 1).then_some(f64::from(*ivar));
+    let mut known: Vec<f64> = ivar.iter().zip(valid).filter_map(own).filter(|v| *v > 0.0).collect();
+    if known.is_empty() {
+        return valid.iter().map(|v| f32::from(*v)).collect();
+    }
+    let middle = known.len() / 2;
+    let typical = *known.select_nth_unstable_by(middle, f64::total_cmp).1;
+    let weight = |ivar: f64| (ivar / typical).clamp(WEIGHTS.0, WEIGHTS.1);
+    let all = ivar.iter().zip(valid).filter_map(own).map(weight);
+    let (count, sum) = all.fold((0.0, 0.0), |(count, sum), w| (count + 1.0, sum + w));
+    ivar.iter().zip(valid).map(|pixel| own(pixel).map_or(0.0, |v| (weight(v) * count / sum) as f32)).collect()
 }
 
 /// Mean of what is known, which is above 0; else NaN.
@@ -231,6 +268,7 @@ impl Tokenizer for Patches {
         }
         let (count, patch) = (self.count(), self.depth() * self.patch * self.patch);
         let image = self.channels * self.height * self.width;
+        let weight = self.weights(arrays, valid)?;
         let per_band = self.layout == Layout::PerBand;
         let axes = self.spec().coordinates.len();
         let wavelength = self.about(arrays, "wavelength")?;
@@ -245,7 +283,7 @@ impl Tokenizer for Patches {
             for pixel in self.pixels(t).map(|pixel| b * image + pixel) {
                 let measured = valid[pixel] == 1 && arrays.present[b];
                 values.push(if measured { flux[pixel] } else { 0.0 });
-                weights.push(f32::from(u8::from(measured)));
+                weights.push(if measured { weight[pixel] } else { 0.0 });
                 *token |= u8::from(measured);
             }
             let (channel, y, x) = self.corner(t);
@@ -272,7 +310,7 @@ impl Tokenizer for Patches {
     }
 
     /// Exact. Which pixels were measured comes from the weights; without weights all pixels of a valid
-    /// token count.
+    /// token count. `ivar` is 0 (unknown): tokens keep relative weights only.
     fn reconstruct(&self, tokens: &Tokens, _context: &Forward) -> Result<Option<Arrays>> {
         tokens.check("patches", &self.spec())?;
         let TokenValues::Patches(values) = &tokens.values else { return Ok(None) };
@@ -300,6 +338,9 @@ impl Tokenizer for Patches {
         let unknown = Array::f32(&[batch, self.channels], vec![0.0; batch * self.channels])?;
         let names = ["wavelength", "psf_fwhm", "scale", "noise"];
         let mut fields: BTreeMap<String, Array> = names.map(|name| (name.to_owned(), unknown.clone())).into();
+        if self.has_ivar {
+            fields.insert("ivar".to_owned(), Array::f32(&shape, vec![0.0; flux.len()])?);
+        }
         fields.insert("flux".to_owned(), Array::f32(&shape, flux)?);
         let valid = Array::new(&shape, Values::U8(valid))?;
         Ok(Some(Arrays { present: tokens.present.clone(), valid, fields }))

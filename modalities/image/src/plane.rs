@@ -1,7 +1,7 @@
 //! One plane of an image: which pixels are good, its background and noise, and its cut-out.
 
 use crate::config::{Background, ImageConfig, Scaling};
-use crate::resample::{Taps, separable};
+use crate::resample::{Taps, separable, separable_variance};
 use panchroma_core::random::Random;
 use rand::Rng;
 use rand_distr::StandardNormal;
@@ -15,7 +15,7 @@ pub struct Plane<'a> {
     pub mask: &'a [bool],
     /// Whether flags that are true are of good pixels; else of bad ones.
     pub marks_good: bool,
-    /// Same shape, or empty: 0 or NaN is bad.
+    /// Same shape, or empty: 0, NaN and infinity are bad.
     pub ivar: &'a [f32],
     /// Number of lines.
     pub height: usize,
@@ -71,6 +71,9 @@ impl Default for Change {
 pub struct CutOut {
     /// `[size, size]` scaled values; none where bad, or outside of the image.
     pub values: Vec<Option<f64>>,
+    /// Inverse variance of each of them, by that of the data and all that was done to it; 0 where there is none. Empty if the
+    /// plane has no inverse variance.
+    pub ivar: Vec<f64>,
     /// Noise of a pixel as it is given, in the data's unit: 1.4826 times the median absolute deviation of the good pixels of
     /// the plane, after everything that was done to them. Of noise that differs from pixel to pixel without being alike in
     /// neighbours.
@@ -92,23 +95,33 @@ impl Plane<'_> {
         self.mask.get(at).is_some_and(|flag| *flag != self.marks_good)
     }
 
-    /// How many pixels the flags forbid, of all that have one.
-    #[must_use]
-    pub fn marked(&self) -> (usize, usize) {
-        ((0..self.mask.len()).filter(|at| self.flagged(*at)).count(), self.mask.len())
+    /// Flux of a pixel that is not bad, whatever its flag.
+    fn measured(&self, at: usize) -> Option<f64> {
+        let informed = self.ivar.get(at).is_none_or(|v| *v > 0.0 && v.is_finite());
+        let flux = f64::from(*self.flux.get(at)?);
+        (flux.abs() < NO_FLUX && informed).then_some(flux)
     }
 
     fn good(&self, at: usize) -> Option<f64> {
-        let flagged = self.flagged(at);
-        let informed = self.ivar.get(at).is_none_or(|v| *v > 0.0);
-        let flux = f64::from(*self.flux.get(at)?);
-        (flux.abs() < NO_FLUX && !flagged && informed).then_some(flux)
+        self.measured(at).filter(|_| !self.flagged(at))
     }
 
-    /// Median error of the good pixels, by their inverse variance; none where that is not known.
-    fn error(&self) -> Option<f64> {
-        let known = self.ivar.iter().enumerate().filter(|(at, _)| self.good(*at).is_some());
-        let mut errors: Vec<f64> = known.map(|(_, ivar)| f64::from(*ivar).powf(-0.5)).collect();
+    /// How many pixels the flags forbid, of all that have one and are not bad without it.
+    #[must_use]
+    pub fn marked(&self) -> (usize, usize) {
+        let usable = (0..self.mask.len()).filter(|at| self.measured(*at).is_some());
+        usable.fold((0, 0), |(marked, all), at| (marked + usize::from(self.flagged(at)), all + 1))
+    }
+
+    /// Error of a pixel by its inverse variance; NaN where that is not known.
+    fn error(&self, at: usize) -> f64 {
+        self.ivar.get(at).map_or(f64::NAN, |ivar| f64::from(*ivar).powf(-0.5))
+    }
+
+    /// Median error of the good pixels; none where it is not known.
+    fn typical_error(&self) -> Option<f64> {
+        let known = (0..self.ivar.len()).filter(|at| self.good(*at).is_some());
+        let mut errors: Vec<f64> = known.map(|at| self.error(at)).collect();
         (!errors.is_empty()).then(|| median(&mut errors))
     }
 
@@ -133,31 +146,15 @@ impl Plane<'_> {
     #[must_use]
     pub fn cut_out(&self, config: &ImageConfig, channel: usize, mut change: Change) -> CutOut {
         let Levels { background, noise } = self.levels(config);
-        // With room for the shift.
-        let room = config.size + 2 * change.shift.0.abs().max(change.shift.1.abs()).unsigned_abs() as usize;
-        let zoom = (change.ratio != 1.0)
-            .then(|| (Taps::zoom(self.height, room, change.ratio), Taps::zoom(self.width, room, change.ratio)));
-        // Of larger pixels each holds more flux; noise is averaged.
+        let kernels = Kernels::new(self, config.size, &change);
+        let (smoothed, averaged) = kernels.noise();
+        // Of larger pixels each holds more flux.
         let area = change.ratio * change.ratio;
-        let averaged = zoom.as_ref().map_or(1.0, |(lines, places)| Taps::noise(lines) * Taps::noise(places));
         let softening = config.softening.as_ref().and_then(|softening| softening.of(channel));
-        let unit = softening.unwrap_or(noise * area * averaged);
-        let factor = change.factor * area / unit;
-        let blur =
-            (change.blur > 0.0).then(|| (Taps::blur(self.height, change.blur), Taps::blur(self.width, change.blur)));
-        let smoothed = blur.as_ref().map_or(1.0, |(lines, places)| Taps::noise(lines) * Taps::noise(places));
-        let added = change.noise.as_ref().map_or(0.0, |(size, _)| size * self.error().unwrap_or(noise));
+        let factor = change.factor * area / softening.unwrap_or(noise * averaged * area);
+        let added = change.noise.as_ref().map_or(0.0, |(size, _)| size * self.typical_error().unwrap_or(noise));
         let given = (noise * smoothed).hypot(added) * averaged * area * change.factor;
-        let plain = zoom.is_none() && blur.is_none() && change.noise.is_none();
         let size = config.size;
-        let scale = |flux: Option<f64>| {
-            let value = flux.map(|f| (f - background) * factor);
-            let value = match config.scaling {
-                Scaling::Asinh => value.map(f64::asinh),
-                Scaling::Linear => value,
-            };
-            value.filter(|v| v.is_finite())
-        };
         // Where line `y` and place `x` of the square lie in the plane it is cut from.
         let from = |y: usize, x: usize, height: usize, width: usize| {
             let (y, x) = change.turn.source(y, x, size);
@@ -167,35 +164,122 @@ impl Plane<'_> {
             };
             at(y, height, change.shift.0).zip(at(x, width, change.shift.1)).map(|(y, x)| y * width + x)
         };
-        let square = |get: &dyn Fn(usize) -> Option<f64>, height: usize, width: usize| {
-            (0..size * size).map(|i| scale(from(i / size, i % size, height, width).and_then(get))).collect()
+        // `get` gives flux and error; the error in units of the noise.
+        let square = |get: &dyn Fn(usize) -> Option<(f64, f64)>, height: usize, width: usize| {
+            let pixel = |i: usize| {
+                let (flux, error) = from(i / size, i % size, height, width).and_then(get)?;
+                let flux = (flux - background) * factor;
+                // The arcsinh flattens errors, too.
+                let (value, slope) = match config.scaling {
+                    Scaling::Asinh => (flux.asinh(), flux.hypot(1.0).recip()),
+                    Scaling::Linear => (flux, 1.0),
+                };
+                value.is_finite().then(|| (value, (error * noise * factor * slope).powi(-2)))
+            };
+            let pixels: Vec<Option<(f64, f64)>> = (0..size * size).map(pixel).collect();
+            let of = |pixel: &Option<(f64, f64)>| pixel.map_or(0.0, |(_, ivar)| ivar);
+            let ivar = if self.ivar.is_empty() { Vec::new() } else { pixels.iter().map(of).collect() };
+            CutOut {
+                values: pixels.into_iter().map(|pixel| pixel.map(|(value, _)| value)).collect(),
+                ivar,
+                noise: given,
+            }
         };
-        if plain {
-            let values = square(&|at| self.good(at), self.height, self.width);
-            return CutOut { values, noise: given };
+        if kernels.blur.is_none() && kernels.zoom.is_none() && change.noise.is_none() {
+            return square(&|at| Some((self.good(at)?, self.error(at) / noise)), self.height, self.width);
         }
-        let good = |at: usize| self.good(at).map_or(f32::NAN, |f| f as f32);
-        let mut flux: Vec<f32> = (0..self.flux.len()).map(good).collect();
-        if let Some((lines, places)) = blur {
-            let blurred = separable(&flux, self.width, (&lines, &places), 0.0);
-            // What was bad stays bad.
-            flux.iter_mut().zip(blurred).filter(|(f, _)| f.is_finite()).for_each(|(f, b)| *f = b);
+        let pixels = self.changed(&kernels, noise, change.noise.as_mut());
+        let get = |at: usize| {
+            let variance = pixels.variance.get(at).copied().unwrap_or(f32::NAN);
+            pixels.flux.get(at).filter(|f| f.is_finite()).map(|f| (f64::from(*f), f64::from(variance).sqrt()))
+        };
+        square(&get, pixels.height, pixels.width)
+    }
+
+    /// All pixels, first blurred as by the air, then with the noise of a detector, then of another width.
+    fn changed(&self, kernels: &Kernels, noise: f64, added: Option<&mut (f64, Random)>) -> Pixels {
+        let of_good = |value: &dyn Fn(usize, f64) -> f64| {
+            let one = |at: usize| self.good(at).map_or(f32::NAN, |flux| value(at, flux) as f32);
+            (0..self.flux.len()).map(one).collect::<Vec<f32>>()
+        };
+        let mut flux = of_good(&|_, flux| flux);
+        // In units of the square of the noise, so that no unit is too small or large for single precision.
+        let known = !self.ivar.is_empty();
+        let mut variance = if known { of_good(&|at, _| (self.error(at) / noise).powi(2)) } else { Vec::new() };
+        let (mut height, mut width) = (self.height, self.width);
+        // What was bad stays bad.
+        let keep = |old: &mut [f32], new: Vec<f32>| {
+            old.iter_mut().zip(new).filter(|(old, _)| old.is_finite()).for_each(|(old, new)| *old = new);
+        };
+        if let Some((lines, places)) = &kernels.blur {
+            let blurred = separable(&flux, width, (lines, places), 0.0);
+            keep(&mut flux, blurred);
+            if known {
+                let blurred = separable_variance(&variance, width, (lines, places), 0.0);
+                keep(&mut variance, blurred);
+            }
         }
-        if let Some((size, random)) = &mut change.noise {
+        if let Some((size, random)) = added {
             for (at, f) in flux.iter_mut().enumerate() {
                 // Drawn for all, so that a bad pixel does not shift the noise of the others.
                 let draw: f64 = random.sample(StandardNormal);
-                let error = self.ivar.get(at).map_or(noise, |v| f64::from(*v).powf(-0.5));
-                *f += (*size * error * draw) as f32;
+                let error = *size * if known { self.error(at) } else { noise };
+                *f += (error * draw) as f32;
+                if let Some(variance) = variance.get_mut(at) {
+                    *variance += (error / noise).powi(2) as f32;
+                }
             }
         }
-        let (mut height, mut width) = (self.height, self.width);
-        if let Some((lines, places)) = zoom {
-            flux = separable(&flux, width, (&lines, &places), 0.5);
-            (height, width) = (room, room);
+        if let Some((lines, places)) = &kernels.zoom {
+            flux = separable(&flux, width, (lines, places), LEAST_GOOD);
+            if known {
+                variance = separable_variance(&variance, width, (lines, places), LEAST_GOOD);
+            }
+            (height, width) = (lines.len(), places.len());
         }
-        let get = |at: usize| flux.get(at).copied().filter(|f| f.is_finite()).map(f64::from);
-        CutOut { values: square(&get, height, width), noise: given }
+        Pixels { flux, variance, height, width }
+    }
+}
+
+/// A new pixel is good if this part of it is.
+const LEAST_GOOD: f64 = 0.5;
+
+/// The pixels of a whole plane, on their way.
+struct Pixels {
+    /// `[height, width]`, NaN where bad.
+    flux: Vec<f32>,
+    /// Same shape, or empty.
+    variance: Vec<f32>,
+    height: usize,
+    width: usize,
+}
+
+/// What lines and places are made of.
+type Axes = (Vec<Taps>, Vec<Taps>);
+
+/// The means that a change takes over neighbours.
+struct Kernels {
+    blur: Option<Axes>,
+    zoom: Option<Axes>,
+}
+
+impl Kernels {
+    fn new(plane: &Plane<'_>, size: usize, change: &Change) -> Self {
+        let axes = |taps: &dyn Fn(usize) -> Vec<Taps>| (taps(plane.height), taps(plane.width));
+        // With room for the shift.
+        let room = size + 2 * change.shift.0.abs().max(change.shift.1.abs()).unsigned_abs() as usize;
+        Self {
+            blur: (change.blur > 0.0).then(|| axes(&|length| Taps::blur(length, change.blur))),
+            zoom: (change.ratio != 1.0).then(|| axes(&|length| Taps::zoom(length, room, change.ratio))),
+        }
+    }
+
+    /// What blur and other pixels leave of the noise.
+    fn noise(&self) -> (f64, f64) {
+        let left = |axes: Option<&Axes>, least: f64| {
+            axes.map_or(1.0, |(lines, places)| Taps::noise(lines, least) * Taps::noise(places, least))
+        };
+        (left(self.blur.as_ref(), 0.0), left(self.zoom.as_ref(), LEAST_GOOD))
     }
 }
 
@@ -267,16 +351,19 @@ mod tests {
 
     #[test]
     fn flagged_uninformed_and_infinite_pixels_are_bad() {
-        let flux = [1.0, 2.0, f32::INFINITY, 4.0];
+        let flux = [1.0, 2.0, f32::INFINITY, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0];
         let plane = Plane {
             flux: &flux,
-            mask: &[true, false, false, false],
+            mask: &[true, false, false, false, false, false, false, false, true],
             marks_good: false,
-            ivar: &[1.0, 1.0, 1.0, 0.0],
-            height: 2,
-            width: 2,
+            ivar: &[1.0, 1.0, 1.0, 0.0, f32::NAN, f32::INFINITY, 1.0, 1.0, 1.0],
+            height: 3,
+            width: 3,
         };
-        assert_eq!(plane.cut_out(&config(2, RAW), 0, Change::default()).values, [None, Some(2.0), None, None]);
+        let expected = [None, Some(2.0), None, None, None, None, Some(7.0), Some(8.0), None];
+        assert_eq!(plane.cut_out(&config(3, RAW), 0, Change::default()).values, expected);
+        // Of the five that are good without their flag two are flagged.
+        assert_eq!(plane.marked(), (2, 5));
     }
 
     fn values(cut: CutOut) -> Vec<f64> {
@@ -300,6 +387,66 @@ mod tests {
         let change = Change { shift: (1, -1), ..Change::default() };
         let cut = values(plane(&flux, 5, 5).cut_out(&config(3, RAW), 0, change));
         assert_eq!(cut, [10., 11., 12., 15., 16., 17., 20., 21., 22.]);
+    }
+
+    #[test]
+    fn noise_comes_after_the_blur() {
+        let (flux, ivar) = (vec![5.0f32; 10_000], vec![1.0f32; 10_000]);
+        let blurred = Plane { flux: &flux, mask: &[], marks_good: false, ivar: &ivar, height: 100, width: 100 };
+        let random = panchroma_core::random::stream(1, "test", &[]);
+        let change = Change { blur: 2.0, noise: Some((2.0, random)), ..Change::default() };
+        let cut = blurred.cut_out(&config(100, RAW), 0, change);
+        // The blur leaves 1 / (2 sqrt(pi) 2) of the noise that was there, 1, and nothing of what is added is lost.
+        let left = 1.0 / (4.0 * std::f64::consts::PI.sqrt());
+        assert!((cut.ivar[5050] * (left * left + 4.0) - 1.0).abs() < 1e-3, "{}", cut.ivar[5050]);
+        assert!((cut.noise / left.hypot(2.0) - 1.0).abs() < 1e-3, "{}", cut.noise);
+        let deviation = (values(cut).iter().map(|v| (v - 5.0).powi(2)).sum::<f64>() / 1e4).sqrt();
+        assert!((deviation - 2.0).abs() < 0.06, "{deviation}");
+    }
+
+    #[test]
+    fn noise_of_a_plane_of_unknown_errors_is_in_units_of_its_own() {
+        let flux: Vec<f32> = (0..10_000).map(|i| if i % 2 == 0 { 4.0 } else { 6.0 }).collect();
+        let random = panchroma_core::random::stream(1, "test", &[]);
+        let change = Change { noise: Some((1.5, random)), ..Change::default() };
+        let cut = plane(&flux, 100, 100).cut_out(&config(100, RAW), 0, change);
+        // Half of the pixels lie 2 below the upper median, which is 6: a noise of 2 x 1.4826.
+        assert!((cut.noise - 2.9652f64.hypot(1.5 * 2.9652)).abs() < 1e-6 && cut.ivar.is_empty(), "{}", cut.noise);
+        let added = values(cut).into_iter().zip(&flux).map(|(v, f)| (v - f64::from(*f)).powi(2)).sum::<f64>() / 1e4;
+        assert!((added.sqrt() / (1.5 * 2.9652) - 1.0).abs() < 0.03, "{added}");
+    }
+
+    #[test]
+    fn inverse_variances_go_the_way_of_their_values() {
+        let flux: Vec<f32> = (0..64).map(|i| if i % 3 == 0 { 4.0 } else { 2.0 }).collect();
+        let ivar = vec![0.25f32; 64];
+        let plane = Plane { flux: &flux, mask: &[], marks_good: false, ivar: &ivar, height: 8, width: 8 };
+        let check = |more: &str, change: Change, expected: f64| {
+            let found = plane.cut_out(&config(2, more), 0, change).ivar;
+            assert!(
+                found.len() == 4 && found.iter().all(|v| (v / expected - 1.0).abs() < 1e-4),
+                "{found:?} {expected}"
+            );
+        };
+        check(RAW, Change::default(), 0.25);
+        // Over a softening of 2, variances are 4 times smaller.
+        check(&RAW.replace("softening = 1", "softening = 2"), Change::default(), 1.0);
+        check(RAW, Change { factor: 3.0, ..Change::default() }, 0.25 / 9.0);
+        // Added noise of 1.5 sigma: the variance 4 grows by 2.25 times 4.
+        let random = panchroma_core::random::stream(1, "test", &[]);
+        check(RAW, Change { noise: Some((1.5, random)), ..Change::default() }, 1.0 / 13.0);
+        // In a pixel of 2 x 2 lie 4 times the mean of the flux, whose error is 0.625 in each direction (see `resample`).
+        check(RAW, Change { ratio: 2.0, ..Change::default() }, 0.25 / (4.0 * 0.625f64.powi(2)).powi(2));
+        // Sampled Gaussian of deviation 0.5: weights 1, exp(-2), exp(-8) and so on to both sides, over their sum.
+        let gauss: Vec<f64> = (-2i32..=2).map(|u| (-2.0 * f64::from(u * u)).exp()).collect();
+        let (sum, squares) = (gauss.iter().sum::<f64>(), gauss.iter().map(|w| w * w).sum::<f64>());
+        check(RAW, Change { blur: 0.5, ..Change::default() }, 0.25 / (squares / (sum * sum)).powi(2));
+        // The derivative of asinh(x) is 1 / sqrt(1 + x^2): for x = 2 variances are 5 times smaller, for 4 17 times.
+        let asinh = plane.cut_out(&config(2, "softening = 1\nbackground = \"none\"\n"), 0, Change::default());
+        for (value, ivar) in asinh.values.iter().flatten().zip(&asinh.ivar) {
+            let factor = if value.sinh() > 3.0 { 17.0 } else { 5.0 };
+            assert!((ivar / (0.25 * factor) - 1.0).abs() < 1e-6, "{value} {ivar}");
+        }
     }
 
     #[test]

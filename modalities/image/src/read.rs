@@ -54,11 +54,16 @@ pub(crate) fn columns(config: &ImageConfig) -> Vec<Column> {
     } else {
         columns.push(Column::number(path(&config.scale)).list());
     }
-    if config.band != config.channels_from {
+    if own_bands(config) {
         columns.push(Column::text(path(&config.band)).list().optional());
     }
     columns.extend(config.ebv.iter().map(Column::number));
     columns
+}
+
+/// Whether bands have a field of their own.
+fn own_bands(config: &ImageConfig) -> bool {
+    !config.band.is_empty() && config.band != config.channels_from
 }
 
 impl<'a> Read<'a> {
@@ -66,7 +71,6 @@ impl<'a> Read<'a> {
     /// If a column has another type.
     pub(crate) fn new(config: &'a ImageConfig, rows: &Rows) -> Result<Self> {
         let path = |field: &str| config.path(field);
-        let own_bands = config.band != config.channels_from;
         let numbers = |field: &str, depth: usize| match field.is_empty() {
             true => Ok(Ragged::absent(rows.len(), depth)),
             false => rows.ragged_f32(&path(field)),
@@ -74,7 +78,7 @@ impl<'a> Read<'a> {
         Ok(Self {
             config,
             names: rows.ragged_text(&path(&config.channels_from))?,
-            bands: own_bands.then(|| rows.ragged_text(&path(&config.band))).transpose()?,
+            bands: own_bands(config).then(|| rows.ragged_text(&path(&config.band))).transpose()?,
             flux: rows.ragged_f32(&path(&config.flux))?,
             mask: match config.mask.is_empty() {
                 true => Ragged::absent(rows.len(), 3),
@@ -112,7 +116,11 @@ impl<'a> Read<'a> {
         let bands = self.one_each(self.bands.as_ref(), i, names, (&config.band, object))?;
         let psf_fwhm = self.one_each(Some(&self.psf_fwhm), i, names, (&config.psf_fwhm, object))?;
         let scale = self.one_each(Some(&self.scale), i, names, (&config.scale, object))?;
-        let mask_planes = self.companion(&self.mask, i, &planes, (&config.mask, object))?;
+        let one_for_all = lists(&self.mask, 0, i).len() == 1;
+        let mask_planes = match one_for_all {
+            true => Some(lists(&self.mask, 0, i).start),
+            false => self.companion(&self.mask, i, &planes, (&config.mask, object))?,
+        };
         let ivar_planes = self.companion(&self.ivar, i, &planes, (&config.ivar, object))?;
         for (place, (plane, name)) in planes.clone().zip(names).enumerate() {
             let Some(channel) = config.channels.iter().position(|c| c == name) else { continue };
@@ -136,14 +144,15 @@ impl<'a> Read<'a> {
                 }
             };
             let mut mask: &[bool] = &[];
-            if let Some((start, step)) = mask_planes {
-                let (h, w, own) = self.rectangle(&self.mask, start + step * place, name, (&config.mask, object))?;
+            if let Some(start) = mask_planes {
+                let own = if one_for_all { start } else { start + place };
+                let (h, w, own) = self.rectangle(&self.mask, own, name, (&config.mask, object))?;
                 beside(&config.mask, (h, w))?;
                 mask = self.mask.values.get(own).unwrap_or_default();
             }
             let mut ivar: &[f32] = &[];
-            if let Some((start, step)) = ivar_planes {
-                let (h, w, own) = self.rectangle(&self.ivar, start + step * place, name, (&config.ivar, object))?;
+            if let Some(start) = ivar_planes {
+                let (h, w, own) = self.rectangle(&self.ivar, start + place, name, (&config.ivar, object))?;
                 beside(&config.ivar, (h, w))?;
                 ivar = self.ivar.values.get(own).unwrap_or_default();
                 if let Some(wrong) = ivar.iter().find(|v| **v < 0.0) {
@@ -172,10 +181,11 @@ impl<'a> Read<'a> {
             let wavelength = wavelength_angstrom(band, &config.bands);
             if config.strict_bands && wavelength.is_none() {
                 let reason = format!(
-                    "no wavelength is known for band `{band}`: give it by `bands = {{ \"{band}\" = 5000.0 }}` (Angstrom), or allow it \
+                    "the wavelength of band `{band}` is not known; say it with `bands = {{ {band:?} = 5000.0 }}` (Angstrom), or allow it \
                      with `strict_bands = false`"
                 );
-                return Err(self.bad(object, &config.band, reason));
+                let field = if own_bands(config) { &config.band } else { &config.channels_from };
+                return Err(self.bad(object, field, reason));
             }
             let marks_good = config.mask_marks == Some(Marks::Good);
             channels[channel] = Some(Found {
@@ -205,27 +215,23 @@ impl<'a> Read<'a> {
         Ok(Some(values))
     }
 
-    /// First plane of an optional column in row `i`, and how far it is from each to the next: 0 where one is for all; `None` if
-    /// the row lacks it.
+    /// First plane of an optional column in row `i`; `None` if the row lacks it.
     fn companion<T>(
         &self,
         column: &Ragged<T>,
         i: usize,
         planes: &Range<usize>,
         (field, object): (&str, &str),
-    ) -> Result<Option<(usize, usize)>> {
+    ) -> Result<Option<usize>> {
         if !column.present.get(i).copied().unwrap_or(false) {
             return Ok(None);
         }
         let own = lists(column, 0, i);
-        if own.len() == 1 {
-            return Ok(Some((own.start, 0)));
-        }
         if own.len() != planes.len() {
             let reason = format!("expected {} planes, as `{}` has, got {}", planes.len(), self.config.flux, own.len());
             return Err(self.bad(object, field, reason));
         }
-        Ok(Some((own.start, 1)))
+        Ok(Some(own.start))
     }
 
     /// Height, width and where the pixels are, of one plane.

@@ -34,11 +34,13 @@ impl Taps {
         (0..length).map(|i| Self::around(i as f64, 4.0 * sigma, length, gauss)).collect()
     }
 
-    /// What is left of noise that differs from pixel to pixel, in the mean over new pixels that lie inside.
+    /// What is left of noise that differs from pixel to pixel, root mean square over the new pixels of which a part of the weight of
+    /// `least` and more lies in the image; 1 if there are none.
     #[must_use]
-    pub fn noise(all: &[Self]) -> f64 {
-        let inside = all.iter().filter(|taps| taps.weights.iter().sum::<f64>() > 0.999);
-        let squares: Vec<f64> = inside.map(|taps| taps.weights.iter().map(|w| w * w).sum()).collect();
+    pub fn noise(all: &[Self], least: f64) -> f64 {
+        let sums = all.iter().map(|taps| taps.weights.iter().fold((0.0, 0.0), |(sum, sq), w| (sum + w, sq + w * w)));
+        let inside = sums.filter(|(sum, _)| *sum >= least && *sum > 0.0);
+        let squares: Vec<f64> = inside.map(|(sum, square)| square / (sum * sum)).collect();
         if squares.is_empty() { 1.0 } else { (squares.iter().sum::<f64>() / squares.len() as f64).sqrt() }
     }
 
@@ -54,15 +56,27 @@ impl Taps {
 /// New pixels `[lines.len(), places.len()]` of the plane `flux` `[_, width]`; NaN where a smaller part of
 /// the weight than `least` lies on good pixels.
 #[must_use]
-pub fn separable(flux: &[f32], width: usize, (lines, places): (&[Taps], &[Taps]), least: f64) -> Vec<f32> {
-    let height = flux.len() / width.max(1);
+pub fn separable(flux: &[f32], width: usize, taps: (&[Taps], &[Taps]), least: f64) -> Vec<f32> {
+    sums::<1>(flux, width, taps, least)
+}
+
+/// Variances of the new pixels that [`separable`] makes, from those of the old ones, NaN where bad, as if these were
+/// independent: squares of the weights take the place of the weights.
+#[must_use]
+pub fn separable_variance(variance: &[f32], width: usize, taps: (&[Taps], &[Taps]), least: f64) -> Vec<f32> {
+    sums::<2>(variance, width, taps, least)
+}
+
+/// Sums of what is good times the weights to the `POWER`, over the sum of the weights to the `POWER`.
+fn sums<const POWER: i32>(plane: &[f32], width: usize, (lines, places): (&[Taps], &[Taps]), least: f64) -> Vec<f32> {
+    let height = plane.len() / width.max(1);
     // Sums and weights of each old line at each new place.
     let mut across = vec![(0.0f64, 0.0f64); height * places.len()];
-    for (line, out) in flux.chunks(width.max(1)).zip(across.chunks_mut(places.len().max(1))) {
+    for (line, out) in plane.chunks(width.max(1)).zip(across.chunks_mut(places.len().max(1))) {
         for (taps, out) in places.iter().zip(out) {
             let old = line.get(taps.start..).unwrap_or_default();
             for (w, v) in taps.weights.iter().zip(old).filter(|(_, v)| v.is_finite()) {
-                *out = (out.0 + w * f64::from(*v), out.1 + w);
+                *out = (out.0 + w.powi(POWER) * f64::from(*v), out.1 + w);
             }
         }
     }
@@ -70,9 +84,10 @@ pub fn separable(flux: &[f32], width: usize, (lines, places): (&[Taps], &[Taps])
     for taps in lines {
         for x in 0..places.len() {
             let column = across.iter().skip(taps.start * places.len() + x).step_by(places.len());
-            let (sum, weight) =
-                taps.weights.iter().zip(column).fold((0.0, 0.0), |sum, (w, v)| (sum.0 + w * v.0, sum.1 + w * v.1));
-            new.push(if weight >= least && weight > 0.0 { (sum / weight) as f32 } else { f32::NAN });
+            let add = |sum: (f64, f64), (w, v): (&f64, &(f64, f64))| (sum.0 + w.powi(POWER) * v.0, sum.1 + w * v.1);
+            let (sum, weight) = taps.weights.iter().zip(column).fold((0.0, 0.0), add);
+            let good = weight >= least && weight > 0.0;
+            new.push(if good { (sum / weight.powi(POWER)) as f32 } else { f32::NAN });
         }
     }
     new
@@ -109,6 +124,34 @@ mod tests {
         assert!((blurred[4 * 9 + 4] - 4.0).abs() < 1e-4);
         let wide = separable(&flux, 9, (&Taps::zoom(9, 7, 3.0), &Taps::zoom(9, 7, 3.0)), 0.5);
         assert!(wide[0].is_nan() && wide[3 * 7 + 3].is_finite());
+    }
+
+    #[test]
+    fn variances_are_those_of_a_naive_sum_over_good_pixels() {
+        let (lines, places) = (Taps::zoom(6, 3, 1.7), Taps::zoom(5, 2, 1.7));
+        let variance: Vec<f32> = (0..30).map(|i| if i == 13 { f32::NAN } else { 1.0 + i as f32 }).collect();
+        let new = separable_variance(&variance, 5, (&lines, &places), 0.5);
+        for (at, found) in new.iter().enumerate() {
+            let (down, right) = (&lines[at / 2], &places[at % 2]);
+            let (mut sum, mut weight) = (0.0, 0.0);
+            for (y, wy) in (down.start..).zip(&down.weights) {
+                for (x, wx) in (right.start..).zip(&right.weights).filter(|(x, _)| y * 5 + x != 13) {
+                    sum += (wy * wx).powi(2) * f64::from(variance[y * 5 + x]);
+                    weight += wy * wx;
+                }
+            }
+            assert!((f64::from(*found) * weight * weight / sum - 1.0).abs() < 1e-5, "{at}: {found}");
+        }
+    }
+
+    #[test]
+    fn noise_left_by_a_mean_is_that_of_its_weights() {
+        // Triangles over plus and minus 1, averaged over 2 pixels: a new pixel between two old ones has 1/16, 7/16, 7/16, 1/16 of
+        // them, and the square root of the sum of the squares is 0.625.
+        let taps = Taps::zoom(40, 3, 2.0);
+        assert!((Taps::noise(&taps, 0.5) - 0.625).abs() < 1e-12, "{}", Taps::noise(&taps, 0.5));
+        // A blur that is wider than the image is a mean over nearly all of it: 1 / sqrt(9).
+        assert!((Taps::noise(&Taps::blur(9, 50.0), 0.0) - 1.0 / 3.0).abs() < 1e-3);
     }
 
     #[test]

@@ -58,7 +58,8 @@ fn the_contracts_are_kept() {
     let turned = format!("{SMALL}{RAW}flip = true\nrotate = true\n");
     let changed = format!("{SMALL}shift = 1\nnoise = 1\nblur = 2\nredden = 0.1\nebv = \"ebv\"\n");
     let stretched = format!("{SMALL}resize = \"stretch\"\nblur = 1\n");
-    for modality in [SMALL, &turned, &changed, &stretched] {
+    let without = format!("{SMALL}ivar = \"\"\nmask = \"\"\n");
+    for modality in [SMALL, &turned, &changed, &stretched, &without] {
         let all = "patch = 2\nlayout = \"per_band\"\nmetadata = [\"psf_fwhm\", \"scale\", \"noise\"]";
         let across = "patch = 2\nmetadata = [\"scale\"]";
         for tokenizer in ["patch = 2", across, "patch = 2\nlayout = \"per_band\"", all, "patch = 4"] {
@@ -71,6 +72,22 @@ fn the_contracts_are_kept() {
             });
         }
     }
+}
+
+#[test]
+fn the_contracts_are_kept_at_a_given_width_of_pixels() {
+    let list = json!([
+        { "object_id": "coarse", "image": { "band": ["r", "g"], "flux": [plane(0.0, 5, 5), plane(3.0, 6, 4)], "scale": [0.4, 0.5] } },
+        { "object_id": "none" },
+        { "object_id": "fine", "image": { "band": ["r"], "flux": [plane(1.0, 9, 9)], "ivar": [vec![vec![0.5; 9]; 9]], "scale": [0.2] } },
+    ]);
+    conformance(&Case {
+        modality: &format!("{SMALL}shift = 1\nnoise = 1\nblur = 2\npixel_scale = 0.3\n"),
+        tokenizer: "kind = \"patches\"\npatch = 2\nmetadata = [\"scale\", \"noise\"]\n",
+        objects: &Objects::new(&list, fields()),
+        measured: &["flux"],
+        reconstruction: Some(0.0),
+    });
 }
 
 #[test]
@@ -352,9 +369,28 @@ fn flags_that_mark_nearly_all_pixels_are_asked_about() {
             .fit(&mut std::iter::once(Ok(rows.clone())))
     };
     let error = fit("").expect_err("suspicious").to_string();
-    assert!(error.contains("`image.mask` marks 94 % of all pixels: does it mark the good ones?"), "{error}");
+    assert_eq!(
+        error,
+        "modality `test`: `image.mask` marks 94 % of the pixels that are good without it: does it mark the good ones? say so by \
+         `mask_marks = \"good\"`, or `mask_marks = \"bad\"` if it is right"
+    );
     fit("mask_marks = \"bad\"\n").expect("believed");
     fit("mask_marks = \"good\"\n").expect("believed");
+}
+
+#[test]
+fn pixels_that_are_bad_anyway_do_not_hide_what_flags_mark() {
+    // As JWST has them: marked is what has an inverse variance, 8 of 10 pixels.
+    let informed: Vec<f64> = (0..10).map(|i| if i < 8 { 1.0 } else { 0.0 }).collect();
+    let flags: Vec<bool> = informed.iter().map(|v| *v > 0.0).collect();
+    let flux: Vec<i32> = (0..10).collect();
+    let rows = image(json!({ "band": ["r"], "flux": [[flux]], "ivar": [[informed]], "mask": [[flags]] })).rows();
+    let text = ONE.replace("size = 2", "size = 10");
+    let fit = |more: &str| build_modality(&format!("{text}{more}")).fit(&mut std::iter::once(Ok(rows.clone())));
+    let error = fit("").expect_err("suspicious").to_string();
+    assert!(error.contains("marks 100 % of the pixels"), "{error}");
+    fit("mask_marks = \"good\"\n").expect("believed");
+    fit("ivar = \"\"\n").expect("8 of 10 may well be bad");
 }
 
 #[test]
@@ -368,17 +404,34 @@ fn what_a_config_asks_for_must_be_there() {
     let text = "kind = \"image\"\nchannels = [\"q\"]\nsize = 2\nstrict_bands = true\n";
     let unknown = json!({ "band": ["q"], "flux": [plane(1.0, 2, 2)] });
     let said = one(text, unknown.clone()).expect_err("refused").to_string();
-    assert!(
-        said.contains("column `image.band`: no wavelength is known for band `q`: give it by `bands = { \"q\""),
-        "{said}"
+    assert_eq!(
+        said,
+        "object `a`, column `image.band`: the wavelength of band `q` is not known; say it with `bands = { \"q\" = 5000.0 }` \
+         (Angstrom), or allow it with `strict_bands = false`"
     );
     one(&text.replace("true", "false"), unknown).expect("allowed");
     // No pixel has information: the object has no image.
     let empty = json!({ "band": ["r"], "flux": [plane(1.0, 2, 2)], "ivar": [[[0.0, 0.0], [0.0, 0.0]]] });
     assert_eq!(one(ONE, empty).expect("fits").present, [false]);
-    for bad in ["softening = [1.0, 2.0]\n", "softening = [-1.0]\n", "pixel_scale = 1.0\nscale = \"\"\n"] {
+    // One plane of flags may stand for all, one of inverse variances not.
+    let two = json!({ "band": ["r", "g"], "flux": [plane(1.0, 2, 2), plane(1.0, 2, 2)], "ivar": [plane(1.0, 2, 2)] });
+    assert_eq!(error("", two), "object `a`, column `image.ivar`: expected 2 planes, as `flux` has, got 1");
+    let reason = |bad: &str| {
         let section = Section::from_toml("modality.test", &format!("{ONE}{bad}")).expect("TOML");
-        assert!(crate::ImageConfig::read(&section).is_err(), "{bad}");
+        crate::ImageConfig::read(&section).expect_err(bad).to_string()
+    };
+    assert_eq!(
+        reason("softening = \"faint\"\n"),
+        "invalid `modality.test.softening`: expected a flux, or a list with a flux for each of `channels`"
+    );
+    for bad in [
+        "softening = [1.0, 2.0]\n",
+        "softening = [-1.0]\n",
+        "pixel_scale = 1.0\nscale = \"\"\n",
+        "flux = \"\"\n",
+        "channels_from = \"\"\n",
+    ] {
+        reason(bad);
     }
 }
 
@@ -420,7 +473,7 @@ fn what_training_adds_is_in_what_tokens_are_told() {
     let ivar: Vec<Vec<f64>> = vec![vec![1.0; 60]; 60];
     let image = image(json!({ "band": ["r"], "flux": [flat], "ivar": [ivar], "psf_fwhm": [3.0], "scale": [0.5] }));
     let text = format!("kind = \"image\"\nchannels = [\"r\"]\nsize = 60\n{RAW}clip = 1000\n");
-    let (mut noises, mut seeings) = (Vec::new(), Vec::new());
+    let mut noises = Vec::new();
     let modality = build_modality(&format!("{text}noise = 4\n"));
     for epoch in 0..20 {
         let arrays = prepare(modality.as_ref(), &image, Mode::Train, epoch).expect("fits");
@@ -435,14 +488,87 @@ fn what_training_adds_is_in_what_tokens_are_told() {
         assert!((found - told).abs() < 0.1 * found.max(1.0), "{found} {told}");
     }
     assert!(noises.iter().any(|(found, _)| *found > 4.0));
-    // Half of 2.3548 standard deviations of the blur to each side: widths add in squares, in arcseconds.
-    let modality = build_modality(&format!("{text}blur = 8\n"));
+}
+
+#[test]
+fn a_blur_has_the_width_that_tokens_are_told() {
+    let mut flux = vec![vec![0.0; 61]; 61];
+    flux[30][30] = 1e4;
+    let image = image(json!({ "band": ["r"], "flux": [flux], "psf_fwhm": [3.0], "scale": [0.5] }));
+    let text = format!("kind = \"image\"\nchannels = [\"r\"]\nsize = 61\n{RAW}clip = 1e6\nblur = 8\n");
+    let modality = build_modality(&text);
+    let mut wide = 0;
     for epoch in 0..20 {
         let arrays = prepare(modality.as_ref(), &image, Mode::Train, epoch).expect("fits");
-        seeings.push(arrays.f32("psf_fwhm").expect("seeing").1[0]);
+        let told = f64::from(arrays.f32("psf_fwhm").expect("seeing").1[0]);
+        let (_, flux) = arrays.f32("flux").expect("flux");
+        let moment = |power: i32| -> f64 {
+            flux.iter().enumerate().map(|(i, v)| f64::from(*v) * ((i % 61) as f64 - 30.0).powi(power)).sum()
+        };
+        // A Gaussian is 2 sqrt(2 ln 2) = 2.3548 standard deviations wide; half an arcsecond a pixel; widths add in squares.
+        let fwhm = 2.3548 * (moment(2) / moment(0)).sqrt() * 0.5;
+        // A narrower one falls between the pixels.
+        if fwhm > 1.0 {
+            assert!((told / fwhm.hypot(3.0) - 1.0).abs() < 0.005, "{told} {fwhm}");
+            wide += 1;
+        }
+        assert!((3.0..=5.0).contains(&told), "{told}");
     }
-    let widest = seeings.iter().copied().fold(0.0, f32::max);
-    assert!(seeings.iter().all(|s| (3.0..=5.0).contains(s)) && widest > 4.0, "{seeings:?}");
+    assert!(wide > 10);
+}
+
+#[test]
+fn images_are_stretched_to_means_over_new_pixels() {
+    let text = format!("kind = \"image\"\nchannels = [\"r\"]\nsize = 2\nresize = \"stretch\"\n{RAW}clip = 1000\n");
+    let arrays = one(&text, json!({ "band": ["r"], "flux": [plane(0.0, 4, 4)], "scale": [0.3] })).expect("fits");
+    // Old pixels at 0, 1 and 2 have 7, 7 and 1 of 15 parts of a new one at the border, whose mean place is 0.6, the other's 2.4. It
+    // holds four times the mean flux, 10 y + x.
+    let expected = [26.4, 33.6, 98.4, 105.6];
+    let (_, flux) = arrays.f32("flux").expect("flux");
+    assert!(flux.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-4), "{flux:?}");
+    assert!((arrays.f32("scale").expect("scale").1[0] - 0.6).abs() < 1e-6);
+}
+
+#[test]
+fn planes_of_one_object_may_differ_in_size() {
+    let text = format!("kind = \"image\"\nchannels = [\"r\", \"g\"]\nsize = 2\n{RAW}clip = 1000\n");
+    let flags = json!([vec![vec![false; 4]; 4], vec![vec![false, true]; 6]]);
+    let planes = json!({ "band": ["g", "r"], "flux": [plane(0.0, 4, 4), plane(100.0, 6, 2)], "mask": flags });
+    let arrays = one(&text, planes).expect("fits");
+    // The middle of 6 x 2 pixels, whose right half is flagged, and that of 4 x 4.
+    assert_eq!(arrays.f32("flux").expect("flux").1, [120., 0., 130., 0., 11., 12., 21., 22.]);
+    assert_eq!(arrays.valid().expect("u8").1, [1, 0, 1, 0, 1, 1, 1, 1]);
+}
+
+#[test]
+fn inverse_variances_are_of_the_values_as_standardised() {
+    let rows =
+        image(json!({ "band": ["r"], "flux": [plane(1.0, 2, 2)], "ivar": [[[0.25, 0.25], [0.25, 0.25]]] })).rows();
+    let modality = fitted(&format!("{ONE}{RAW}"), &rows);
+    let context = PrepareContext { mode: Mode::Evaluate, seed: 1, epoch: 0, modality: "test" };
+    let arrays = modality.prepare(&rows, &context).expect("fits");
+    // The values 1, 2, 11 and 12 have the variance (5.5^2 + 4.5^2) / 2 = 25.25.
+    assert!(arrays.f32("ivar").expect("ivar").1.iter().all(|v| (v - 0.25 * 25.25).abs() < 1e-5));
+}
+
+#[test]
+fn weights_are_relative_inverse_variances() {
+    let text = format!("kind = \"image\"\nchannels = [\"r\", \"g\"]\nsize = 2\n{RAW}");
+    let modality = build_modality(&text);
+    let weights = |image: Value| {
+        let arrays = prepare(modality.as_ref(), &self::image(image), Mode::Evaluate, 0).expect("fits");
+        let tokenizer = build_tokenizer("kind = \"patches\"\npatch = 2\n", &modality.spec());
+        let tokens = tokenizer.tokenize(&arrays, &Forward::evaluate()).expect("fits");
+        tokens.weights.expect("always").flatten_all().expect("flat").to_vec1::<f32>().expect("f32")
+    };
+    let ivar = json!([[[1.0, 3.0], [0.0, 1000.0]], [[2.0, 2.0], [2.0, 2.0]]]);
+    let planes = json!({ "band": ["r", "g"], "flux": [plane(1.0, 2, 2), plane(1.0, 2, 2)], "ivar": ivar });
+    // The median is 3: 1/3, 1 and 10, which 1000 is cut off at; their mean is 34/9.
+    let expected = [3.0 / 34.0, 9.0 / 34.0, 0.0, 90.0 / 34.0, 1.0, 1.0, 1.0, 1.0];
+    let found = weights(planes);
+    assert!(found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-6), "{found:?}");
+    let unknown = json!({ "band": ["r"], "flux": [plane(1.0, 2, 2)], "mask": [[[false, true], [false, false]]] });
+    assert_eq!(weights(unknown), [1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
 }
 
 #[test]
