@@ -97,7 +97,7 @@ pub struct Tokens {
     /// `[B, T, C]` f32, in the units of the [`TokenSpec`]. NaN is unknown, and so is a category that is
     /// out of range: an unknown coordinate adds nothing to its token.
     pub coordinates: Tensor,
-    /// `[B, T, P]` f32 inverse variance, where the instrument gives it.
+    /// f32 inverse variance, relative, of the shape of `values`, where the instrument gives it.
     pub weights: Option<Tensor>,
     /// `[B]`: whether the object has this modality.
     pub present: Vec<bool>,
@@ -263,4 +263,31 @@ pub fn scatter_rows(x: &Tensor, rows: &[u32], batch: usize) -> Result<Tensor> {
     zero[0] = 1;
     let zero = Tensor::zeros(zero, x.dtype(), x.device())?;
     Ok(Tensor::cat(&[x, &zero], 0)?.index_select(&Tensor::new(source, x.device())?, 0)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_have_the_shape_of_the_values() -> Result<()> {
+        let spec = TokenSpec { kind: TokenKind::Patches { width: 4 }, max_tokens: 3, coordinates: Vec::new() };
+        let (cpu, float) = (&Device::Cpu, DType::F32);
+        let check = |weights: Tensor| {
+            let tokens = Tokens {
+                values: TokenValues::Patches(Tensor::zeros((2, 3, 4), float, cpu)?),
+                valid: Tensor::zeros((2, 3), DType::U8, cpu)?,
+                coordinates: Tensor::zeros((2, 3, 0), float, cpu)?,
+                weights: Some(weights),
+                present: vec![true; 2],
+            };
+            tokens.check("spectrum", &spec)
+        };
+        check(Tensor::zeros((2, 3, 4), float, cpu)?)?;
+        for wrong in [Tensor::zeros((2, 3), float, cpu)?, Tensor::zeros((2, 3, 4), DType::F64, cpu)?] {
+            let error = check(wrong).expect_err("refused").to_string();
+            assert!(error.contains("tokenizer of `spectrum`, weights") && error.contains("F32 [2, 3, 4]"), "{error}");
+        }
+        Ok(())
+    }
 }

@@ -59,7 +59,9 @@ fn reference(chapters: &[Chapter]) -> String {
 fn chapters(registry: &Registry) -> Vec<Chapter> {
     let mut chapters =
         vec![table("run", "`[run]`", &inline::<RunConfig>()), table("data", "`[data]`", &inline::<DataConfig>())];
-    plugins(&registry.modalities, "[modality.NAME]", &mut chapters);
+    // Its own keys are not all that it needs.
+    let modality = "[modality.NAME]\ntokenizer = { kind = \"...\" }   # required: one of the tokenizers";
+    plugins(&registry.modalities, modality, &mut chapters);
     chapters.push(table("metadata", "`[modality.NAME.metadata.KEY]`, for any modality", &inline::<MetadataConfig>()));
     plugins(&registry.tokenizers, "[modality.NAME.tokenizer]", &mut chapters);
     plugins(&registry.trunks, "[trunk]", &mut chapters);

@@ -11,7 +11,7 @@ pub enum ColumnKind {
     Text,
     /// What tells classes apart: text, whole numbers or flags, read as text.
     Label,
-    /// True or false; numbers count as true if not 0.
+    /// True or false; integers and floating-point numbers count as true if not 0, NaN too.
     Flag,
 }
 
@@ -26,7 +26,7 @@ impl ColumnKind {
                 Self::Number => found.is_numeric(),
                 Self::Text => matches!(found, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
                 Self::Label => Self::Text.accepts(found) || found.is_integer() || *found == DataType::Boolean,
-                Self::Flag => *found == DataType::Boolean || found.is_numeric(),
+                Self::Flag => *found == DataType::Boolean || found.is_integer() || found.is_floating(),
             },
         }
     }

@@ -1,13 +1,13 @@
 //! Changes that leave an object what it is: training sees each spectrum a little different each time.
 
-use crate::config::{Spacing, SpectrumConfig};
+use crate::config::SpectrumConfig;
 use crate::resample::Resampled;
 use panchroma_core::PrepareContext;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 /// Multiplies by a random slope and curvature, adds noise, hides one run of samples; each as far as `config` asks for it, and
-/// errors with the flux. `wavelength` are those of the samples, `scale` the typical absolute flux.
+/// errors with the flux. `wavelength` are those of the samples; there may be places behind the last. `scale` is the typical absolute flux.
 pub fn augment(
     spectrum: &mut Resampled,
     wavelength: &[f64],
@@ -21,10 +21,9 @@ pub fn augment(
         let mut random = context.random(object_id, "tilt");
         let slope: f64 = StandardNormal.sample(&mut random);
         let curvature: f64 = StandardNormal.sample(&mut random);
-        let along = |w: f64| if config.grid == Spacing::Linear { w } else { w.ln() };
-        let (from, to) = (along(config.wavelength_min), along(config.wavelength_max));
+        let (from, to) = (config.place(config.wavelength_min), config.place(config.wavelength_max));
         for ((f, ivar), w) in flux.iter_mut().zip(ivar.iter_mut()).zip(wavelength) {
-            let x = 2.0 * (along(*w) - from) / (to - from) - 1.0;
+            let x = 2.0 * (config.place(*w) - from) / (to - from) - 1.0;
             let factor = (config.tilt * (slope * x + curvature * (1.5 * x * x - 0.5))).exp();
             *f *= factor;
             *ivar /= factor * factor;
@@ -72,7 +71,7 @@ mod tests {
     fn spectrum() -> (Resampled, Vec<f64>) {
         let known = |v: f64| (0..1200).map(|i| if i < 100 { v } else { 0.0 }).collect();
         let spectrum = Resampled { flux: known(1.0), ivar: known(100.0), valid: (0..1200).map(|i| i < 100).collect() };
-        (spectrum, (0..1200).map(|i| 4000.0 + 4000.0 * f64::from(i.min(99)) / 99.0).collect())
+        (spectrum, (0..100).map(|i| 4000.0 + 4000.0 * f64::from(i) / 99.0).collect())
     }
 
     fn changed(more: &str, epoch: u64) -> Resampled {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpectrumConfig {
-    /// Struct column that holds the spectrum; default `spectrum`. `""`: the fields are columns themselves.
+    /// Struct column that holds the spectrum; default `spectrum`. `""`: the fields are columns themselves, each with one list per object.
     #[serde(default = "spectrum")]
     pub column: String,
     /// Field of the flux density per Angstrom, in any unit; default `flux`.
@@ -18,23 +18,25 @@ pub struct SpectrumConfig {
     #[serde(default = "lambda")]
     pub wavelength: String,
     /// Unit of that field: `angstrom` (default), `nm`, `um`, `m`, or `log10_angstrom` (as `loglam` of SDSS); a spectrum that would fit in
-    /// another of them is an error. `other`: any axis above 0, such as frequency, energy or Raman shift; all that is said of Angstrom
-    /// here then is of its unit.
+    /// another of them is an error. `other`: any axis that ascends, such as a frequency, an energy or a Raman shift, below 0 too (but with
+    /// `grid = "log"`). It is taken as it is: what is said of Angstrom here then is of its unit, and instead of ln(wavelength) tokens are told
+    /// where they are between `wavelength_min` (0) and `wavelength_max` (1).
     #[serde(default)]
     pub wavelength_unit: WavelengthUnit,
-    /// Field of the inverse variance of the flux; default `ivar`; `""`: none is read. The column may lack it. 0 or null says that
-    /// a sample holds no information; where all samples say so, errors are unknown.
+    /// Field of the inverse variance of the flux; default `ivar`; `""`: none is read. The column may lack it. 0, null, NaN or infinite says
+    /// that a sample was not measured; where all samples say so, errors are unknown. It is carried over to the grid and to the weights of
+    /// tokens. Averages of flux over a bin are not weighted by it, which would shift lines towards their well measured side.
     #[serde(default = "ivar")]
     pub ivar: String,
-    /// Field of the flags, where true means bad (as in the Multimodal Universe); default `mask`; `""`: none are read. The column
-    /// may lack it.
+    /// Field of the flags, where true, or a number other than 0, means bad (as in the Multimodal Universe); default `mask`; `""`: none are
+    /// read. The column may lack it.
     #[serde(default = "mask")]
     pub mask: String,
     /// Field of the width of the instrument's line spread function (standard deviation, in Angstrom); default `lsf_sigma`; `""`:
     /// none is read. The column may lack it.
     #[serde(default = "lsf_sigma")]
     pub lsf_sigma: String,
-    /// First wavelength of the grid, in Angstrom.
+    /// First wavelength of the grid, in Angstrom whatever the unit of the data.
     pub wavelength_min: f64,
     /// Last wavelength of the grid, in Angstrom.
     pub wavelength_max: f64,
@@ -45,8 +47,8 @@ pub struct SpectrumConfig {
     /// `linear`, or `own`: each object keeps its samples as they were measured.
     #[serde(default)]
     pub grid: Spacing,
-    /// Widest step between two good samples that is bridged by a straight line, in units of the typical
-    /// step on its coarser side; anything wider is a gap without data. Default 3, at least 1.
+    /// Widest step between two good samples that is bridged by a straight line, in units of the median of the
+    /// steps nearby, four to either side; anything wider is a gap without data, also beside a sample alone in it. Default 3, at least 1.
     #[serde(default = "three")]
     pub max_gap: f64,
     /// Smallest part of the common grid that a spectrum must cover; with less the object counts as
@@ -68,14 +70,15 @@ pub struct SpectrumConfig {
     /// was subtracted, over what it was divided by. Default false.
     #[serde(default)]
     pub scale_token: bool,
-    /// Width of the continuum's smoothing: standard deviation of its weights in ln(wavelength). Default 0.1 (30,000
-    /// km/s: keeps lines of supernovae); 0.02 suits galaxies.
+    /// Width of the continuum's smoothing: standard deviation of its weights in ln(wavelength), or with `wavelength_unit = "other"` as a
+    /// share of the range. Default 0.1 (30,000 km/s: keeps lines of supernovae); 0.02 suits galaxies.
     #[serde(default = "tenth")]
     pub continuum_width: f64,
-    /// Values, after normalising, are cut off at plus and minus this; default 10.
+    /// Values of all channels are cut off at plus and minus this after normalising, so that one bad sample does not rule; default 10. With
+    /// `normalise = "none"` it is in the unit of the flux: set it above what fluxes reach.
     #[serde(default = "ten")]
     pub clip: f64,
-    /// Training only: standard deviation of noise added to the flux, in units of its scale; errors grow by it. Default 0.
+    /// Training only: standard deviation of noise added to the flux, in units of its scale; errors that are known grow by it. Default 0.
     #[serde(default)]
     pub noise: f64,
     /// Training only: largest part of what was measured that one random run of samples hides; default 0, at most 0.9.
@@ -115,7 +118,7 @@ pub enum WavelengthUnit {
     M,
     /// Decimal logarithm of the wavelength in Angstrom.
     Log10Angstrom,
-    /// No wavelength, or in a unit of its own.
+    /// Any axis that ascends, taken as it is.
     Other,
 }
 
@@ -209,6 +212,18 @@ impl SpectrumConfig {
         if self.column.is_empty() { field.into() } else { format!("{}.{field}", self.column) }
     }
 
+    /// Where `wavelength` lies as far as the model is concerned: its logarithm; or of an axis that is no wavelength where it is
+    /// between `wavelength_min` (0) and `wavelength_max` (1), along the grid's steps.
+    #[must_use]
+    pub fn place(&self, wavelength: f64) -> f64 {
+        let (from, to) = (self.wavelength_min, self.wavelength_max);
+        match (self.wavelength_unit, self.grid) {
+            (WavelengthUnit::Other, Spacing::Log) => (wavelength / from).ln() / (to / from).ln(),
+            (WavelengthUnit::Other, _) => (wavelength - from) / (to - from),
+            _ => wavelength.ln(),
+        }
+    }
+
     /// Reads and checks a table.
     ///
     /// # Errors
@@ -222,10 +237,22 @@ impl SpectrumConfig {
             Err(section.reject(key, format!("expected a number from {low} to {high}, got {value}")))
         };
         let (from, to) = (config.wavelength_min, config.wavelength_max);
-        if !(from.is_finite() && from > 0.0) {
-            return Err(
-                section.reject("wavelength_min", format!("expected a positive wavelength in Angstrom, got {from}"))
+        let other = config.wavelength_unit == WavelengthUnit::Other;
+        if other && config.grid == Spacing::Log && from <= 0.0 {
+            let reason =
+                format!("expected more than 0 with `grid = \"log\"`, got {from}: set `grid` to \"linear\" or \"own\"");
+            return Err(section.reject("wavelength_min", reason));
+        }
+        if !from.is_finite() || !other && from <= 0.0 {
+            let reason = format!(
+                "expected a positive wavelength in Angstrom, got {from}; of another axis, `wavelength_unit = \"other\"` too"
             );
+            return Err(section.reject("wavelength_min", reason));
+        }
+        for (key, field) in [("flux", &config.flux), ("wavelength", &config.wavelength)] {
+            if field.is_empty() {
+                return Err(section.reject(key, format!("expected the name of a field in `{key}`, got an empty text")));
+            }
         }
         if !(to.is_finite() && to > from) {
             let reason = format!("expected more than `wavelength_min` = {from} (Angstrom), got {to}");

@@ -3,35 +3,31 @@
 //! Typing supernovae by their spectra starts by dividing by a smooth continuum (SNID, Blondin &
 //! Tonry 2007, ApJ 666, 1024). Here it is a local straight line in ln(wavelength) with Gaussian
 //! weights (Cleveland 1979, JASA 74, 829): a local mean would leave the slope of the spectrum in the
-//! ends of the range. Three running means make the weights, which takes the same time for any width.
+//! ends of the range. Of an axis that is no wavelength its place stands for ln(wavelength). Three running means make the weights, which takes the same time for any width.
 
 /// Running means of one half-width over a fixed grid.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Smoother {
-    /// ln(wavelength) of each sample, from the middle of the grid.
+    /// Place of each sample, from the middle of the grid.
     place: Vec<f64>,
     /// Samples `from..to` that each mean takes.
     windows: Vec<(usize, usize)>,
 }
 
 impl Smoother {
-    /// For samples at ascending positive `wavelengths`; `width` is the standard deviation of the
-    /// weights in ln(wavelength).
+    /// For samples at ascending `places`, which are ln(wavelength); `width` is the standard deviation of the weights, as a difference of
+    /// places.
     #[must_use]
-    pub fn new(wavelengths: &[f64], width: f64) -> Self {
+    pub fn new(places: &[f64], width: f64) -> Self {
         // A mean over plus and minus h has the variance h^2 / 3, and three of them h^2. The tolerance
         // keeps rounding from moving a border by a sample.
-        let reach = width.exp() * (1.0 + 1e-9);
-        let windows = wavelengths
+        let reach = width + 1e-9;
+        let windows = places
             .iter()
-            .map(|w| {
-                let from = wavelengths.partition_point(|x| *x < w / reach);
-                let to = wavelengths.partition_point(|x| *x <= w * reach);
-                (from, to)
-            })
+            .map(|p| (places.partition_point(|x| *x < p - reach), places.partition_point(|x| *x <= p + reach)))
             .collect();
-        let middle = wavelengths.get(wavelengths.len() / 2).map_or(0.0, |w| w.ln());
-        Self { place: wavelengths.iter().map(|w| w.ln() - middle).collect(), windows }
+        let middle = places.get(places.len() / 2).copied().unwrap_or(0.0);
+        Self { place: places.iter().map(|p| p - middle).collect(), windows }
     }
 
     /// Smooth continuum `[L]` of `flux` `[L]` over the samples that are `valid` `[L]`; 0 where none is near.
@@ -79,7 +75,7 @@ mod tests {
     use super::*;
 
     fn grid(n: usize) -> Vec<f64> {
-        (0..n).map(|i| 4000.0 * (0.002 * i as f64).exp()).collect()
+        (0..n).map(|i| 8.3 + 0.002 * i as f64).collect()
     }
 
     #[test]

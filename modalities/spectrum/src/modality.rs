@@ -1,7 +1,7 @@
 //! The modality `spectrum`: rows with a wavelength grid each -> flux on one grid.
 
 use crate::augment::augment;
-use crate::config::{Channel, Normalise, Spacing, SpectrumConfig};
+use crate::config::{Channel, Normalise, Spacing, SpectrumConfig, WavelengthUnit};
 use crate::continuum::Smoother;
 use crate::level::Level;
 use crate::read::{Read, columns};
@@ -18,13 +18,14 @@ use std::collections::BTreeMap;
 /// A spectrum of any wavelength grid and any unit of flux.
 ///
 /// Arrays (`C` channels, `L` samples): `flux` `[B, C, L]` f32, what the configured channels say, 0 where
-/// not valid; `ivar` `[B, C, L]` f32, the inverse variance of each, 0 where the data gives none;
-/// `wavelength` `[B, L]` f64 in Angstrom, the same for every object unless `grid = "own"`; `lsf_sigma` `[B, L]` f32 in Angstrom, 0 where
-/// unknown; `valid` `[B, L]`; with `scale_token` also `scale` `[B, 2]` f32.
+/// not valid; `ivar` `[B, C, L]` f64 (of fluxes in cgs it is beyond f32), the inverse variance of each, 0 where the data gives none;
+/// `wavelength` `[B, L]` f64 in Angstrom, the same for every object unless `grid = "own"`, and then NaN behind the object's last sample;
+/// `lsf_sigma` `[B, L]` f32 in Angstrom, 0 where unknown; `valid` `[B, L]`; with `scale_token` also `scale` `[B, 2]` f32. With
+/// `wavelength_unit = "other"`, `wavelength` is without unit: where the sample is between `wavelength_min` (0) and `wavelength_max` (1).
 ///
 /// A sample is bad if its flag is true (the Multimodal Universe flags `and_mask != 0` or no inverse variance,
-/// and pads with flagged samples of wavelength -1), if its flux is not finite, or if its inverse variance
-/// is 0 while most of the spectrum has one.
+/// and pads with flagged samples of wavelength -1), if its flux is not finite, or if it has no inverse variance above 0
+/// while some other sample of the spectrum has one.
 #[derive(Debug, Clone)]
 pub struct Spectrum {
     name: String,
@@ -38,9 +39,9 @@ pub struct Spectrum {
 /// One spectrum on its grid.
 struct Row<'a> {
     spectrum: Resampled,
-    /// `[L]` Angstrom.
+    /// `[L]` Angstrom; with `grid = "own"` of the samples that there are.
     wavelength: Cow<'a, [f64]>,
-    /// `[L]` Angstrom, 0 where unknown; or empty.
+    /// As many, Angstrom, 0 where unknown; or empty.
     lsf: Vec<f32>,
 }
 
@@ -61,7 +62,7 @@ impl Spectrum {
     pub fn build(section: &Section, context: &ModalityContext<'_>) -> Result<Self> {
         let config = SpectrumConfig::read(section)?;
         let grid = Grid::new(config.wavelength_min, config.wavelength_max, config.samples, config.grid);
-        let smoother = Smoother::new(&grid.centres, config.continuum_width);
+        let smoother = smoother(&config, &grid.centres);
         Ok(Self { name: context.name.into(), config, grid, smoother, scale: None })
     }
 
@@ -96,7 +97,7 @@ impl Spectrum {
     }
 
     /// Writes the channels `[C, L]` of one object.
-    fn channels(&self, row: &Row<'_>, level: Level, flux: &mut [f32], ivar: &mut [f32]) {
+    fn channels(&self, row: &Row<'_>, level: Level, flux: &mut [f32], ivar: &mut [f64]) {
         let (length, spectrum) = (self.grid.len(), &row.spectrum);
         let (centre, scale) =
             if self.config.normalise == Normalise::None { (0.0, 1.0) } else { (level.centre, level.scale) };
@@ -105,9 +106,8 @@ impl Spectrum {
             let smooth = match self.config.grid {
                 Spacing::Own => {
                     // Without the places behind the last sample.
-                    let end = spectrum.valid.iter().rposition(|v| *v).map_or(0, |last| last + 1);
-                    let smoother = Smoother::new(&row.wavelength[..end], self.config.continuum_width);
-                    smoother.continuum(&spectrum.flux[..end], &spectrum.valid[..end])
+                    let end = row.wavelength.len();
+                    smoother(&self.config, &row.wavelength).continuum(&spectrum.flux[..end], &spectrum.valid[..end])
                 }
                 _ => self.smoother.continuum(&spectrum.flux, &spectrum.valid),
             };
@@ -134,7 +134,8 @@ impl Spectrum {
                     Channel::Scale => (brightness, 0.0),
                 };
                 flux[l] = value.clamp(-clip, clip) as f32;
-                ivar[l] = (spectrum.ivar[l] * unit * unit).min(LARGEST) as f32;
+                // Finite also when summed over an object.
+                ivar[l] = (spectrum.ivar[l] * unit * unit).min(1e300);
             }
         }
     }
@@ -146,8 +147,10 @@ impl Spectrum {
     }
 }
 
-/// Inverse variances beyond it do not fit into single precision.
-const LARGEST: f64 = 1e37;
+fn smoother(config: &SpectrumConfig, wavelength: &[f64]) -> Smoother {
+    let places: Vec<f64> = wavelength.iter().map(|w| config.place(*w)).collect();
+    Smoother::new(&places, config.continuum_width)
+}
 
 impl Modality for Spectrum {
     fn columns(&self) -> Vec<Column> {
@@ -156,11 +159,12 @@ impl Modality for Spectrum {
 
     fn spec(&self) -> ArraysSpec {
         let field = |name, axes, unit: &str| ArrayField { name, axes, unit: unit.into() };
+        let angstrom = if self.config.wavelength_unit == WavelengthUnit::Other { "" } else { "Angstrom" };
         let mut fields = vec![
             field("flux", &["C", "L"], ""),
             field("ivar", &["C", "L"], ""),
-            field("wavelength", &["L"], "Angstrom"),
-            field("lsf_sigma", &["L"], "Angstrom"),
+            field("wavelength", &["L"], angstrom),
+            field("lsf_sigma", &["L"], angstrom),
         ];
         let mut sizes = vec![("C", self.config.channels.len()), ("L", self.grid.len())];
         if self.config.scale_token {
@@ -221,10 +225,15 @@ impl Modality for Spectrum {
         let mut present = vec![false; batch];
         let mut valid = vec![0u8; batch * length];
         let mut flux = vec![0f32; batch * width * length];
-        let mut ivar = flux.clone();
+        let mut ivar = vec![0f64; batch * width * length];
         let mut lsf = vec![0f32; batch * length];
         let mut scale = vec![0f32; batch * 2];
-        let mut wavelength: Vec<f64> = self.grid.centres.iter().copied().cycle().take(batch * length).collect();
+        let told = |w: f64| match self.config.wavelength_unit {
+            WavelengthUnit::Other => self.config.place(w),
+            _ => w,
+        };
+        let of_grid = |w: &f64| if self.config.grid == Spacing::Own { f64::NAN } else { told(*w) };
+        let mut wavelength: Vec<f64> = self.grid.centres.iter().map(of_grid).cycle().take(batch * length).collect();
         for (i, object) in rows.ids().iter().enumerate() {
             let Some(mut row) = self.row(&read, i, object)? else { continue };
             let normalise = self.config.normalise;
@@ -238,7 +247,9 @@ impl Modality for Spectrum {
             for (to, from) in valid[places.clone()].iter_mut().zip(&row.spectrum.valid) {
                 *to = u8::from(*from);
             }
-            wavelength[places.clone()].copy_from_slice(&row.wavelength);
+            for (to, from) in wavelength[places.clone()].iter_mut().zip(row.wavelength.iter()) {
+                *to = told(*from);
+            }
             for (to, from) in lsf[places].iter_mut().zip(&row.lsf) {
                 *to = *from;
             }
@@ -250,7 +261,7 @@ impl Modality for Spectrum {
         }
         let mut fields = BTreeMap::from([
             ("flux".to_owned(), Array::f32(&[batch, width, length], flux)?),
-            ("ivar".to_owned(), Array::f32(&[batch, width, length], ivar)?),
+            ("ivar".to_owned(), Array::new(&[batch, width, length], Values::F64(ivar))?),
             ("wavelength".to_owned(), Array::new(&[batch, length], Values::F64(wavelength))?),
             ("lsf_sigma".to_owned(), Array::f32(&[batch, length], lsf)?),
         ]);

@@ -78,22 +78,22 @@ impl<'a> Read<'a> {
         let mut samples: Vec<Sample> = Vec::with_capacity(flux.len());
         for (k, at) in wavelength.iter().map(|w| self.config.wavelength_unit.angstrom(*w)).enumerate() {
             let good = plain(k) && (!known || measured(k));
-            let positive = at.is_finite() && at > 0.0;
-            if !positive {
+            let last = samples.last().map_or(f64::NEG_INFINITY, |last| last.wavelength);
+            if !self.usable(at) || at <= last {
                 // Padding is flagged; anything else of such a wavelength is a mistake.
                 if !good {
                     continue;
                 }
-                let what = match self.config.wavelength_unit {
-                    WavelengthUnit::Other => "an axis above 0",
-                    _ => "a positive wavelength in Angstrom",
+                let reason = match self.config.wavelength_unit {
+                    _ if self.usable(at) => {
+                        format!("expected ascending wavelengths, got {at} after {last} at sample {k}")
+                    }
+                    WavelengthUnit::Other => format!("expected a finite number, got {at} at sample {k}"),
+                    _ => format!(
+                        "expected a positive wavelength in Angstrom, got {at} at sample {k}; \
+                         `wavelength_unit = \"other\"` takes any axis"
+                    ),
                 };
-                let reason = format!("expected {what}, got {at} at sample {k}");
-                return Err(bad(&self.config.wavelength, reason));
-            }
-            if let Some(last) = samples.last().filter(|last| at <= last.wavelength) {
-                let reason =
-                    format!("expected ascending wavelengths, got {at} after {} at sample {k}", last.wavelength);
                 return Err(bad(&self.config.wavelength, reason));
             }
             let variance = if known && good { 1.0 / ivar[k] } else { 0.0 };
@@ -101,6 +101,11 @@ impl<'a> Read<'a> {
         }
         self.check_unit(&samples, object)?;
         Ok(samples)
+    }
+
+    /// Whether `at` can be a place on the axis.
+    fn usable(&self, at: f64) -> bool {
+        at.is_finite() && (at > 0.0 || self.config.wavelength_unit == WavelengthUnit::Other)
     }
 
     /// Refuses a spectrum that lies outside of the grid, but would lie inside it in another unit.
@@ -124,7 +129,7 @@ impl<'a> Read<'a> {
         let (first, last) = (samples.first().map_or(0.0, raw), samples.last().map_or(0.0, raw));
         let reason = format!(
             "wavelengths from {first} to {last} lie outside of `wavelength_min` to `wavelength_max`, but inside if they are in another \
-             unit: is it `wavelength_unit = \"{name}\"`?"
+             unit: is it `wavelength_unit = \"{name}\"`? (\"other\" if it is no wavelength)"
         );
         Err(self.bad(object, &self.config.wavelength, reason))
     }
@@ -140,11 +145,16 @@ impl<'a> Read<'a> {
                 format!("expected as many values as `{}` has, {}, got {}", self.config.wavelength, at.len(), lsf.len());
             return Err(self.bad(object, &self.config.lsf_sigma, reason));
         }
+        let mut last = f64::NEG_INFINITY;
         let known: Vec<(f64, f64)> = at
             .iter()
             .zip(lsf)
             .map(|(w, s)| (self.config.wavelength_unit.angstrom(*w), f64::from(*s)))
-            .filter(|(w, s)| *w > 0.0 && s.is_finite() && *s > 0.0)
+            .filter(|(w, s)| {
+                let known = self.usable(*w) && *w > last && s.is_finite() && *s > 0.0;
+                last = if known { *w } else { last };
+                known
+            })
             .collect();
         let between = |w: f64| {
             let right = known.partition_point(|(x, _)| *x <= w);

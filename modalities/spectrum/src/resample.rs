@@ -19,14 +19,14 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// `samples` (2 or more) wavelengths from `from` to `to`, both in Angstrom and positive.
+    /// `samples` (2 or more) wavelengths from `from` to `to`, in Angstrom; positive with [`Spacing::Log`].
     #[must_use]
     pub fn new(from: f64, to: f64, samples: usize, spacing: Spacing) -> Self {
         let steps = samples.max(2) as f64 - 1.0;
         let at = |i: f64| match spacing {
+            Spacing::Log => from * (to / from).powf(i / steps),
             // The grid of a batch whose objects have samples of their own is only a place for them.
-            Spacing::Log | Spacing::Own => from * (to / from).powf(i / steps),
-            Spacing::Linear => from + (to - from) * i / steps,
+            Spacing::Linear | Spacing::Own => from + (to - from) * i / steps,
         };
         Self {
             centres: (0..samples).map(|i| at(i as f64)).collect(),
@@ -85,9 +85,13 @@ struct Piece {
     joined: bool,
 }
 
-/// Brings `samples` onto `grid`. A step between good samples is bridged if it is at most `max_gap` times the usual step between
-/// the measured wavelengths beside it: the larger of the medians of the three on either side, so that a sample alone in a gap
-/// does not bridge it.
+/// Steps to either side that say what a usual step is. An even number: where the samples of two arms alternate, the wide steps
+/// among them are half of all.
+const NEARBY: usize = 4;
+
+/// Brings `samples` onto `grid`. A step between good samples is bridged if it is at most `max_gap` times the upper median of the
+/// steps nearby, [`NEARBY`] between measured wavelengths to either side: where two arms of different steps meet, half of them are of the
+/// coarser arm; a sample or two alone in a gap are outvoted and do not bridge it.
 #[must_use]
 pub fn resample(samples: &[Sample], grid: &Grid, max_gap: f64) -> Resampled {
     let pieces = pieces(samples, max_gap);
@@ -128,8 +132,8 @@ pub fn resample(samples: &[Sample], grid: &Grid, max_gap: f64) -> Resampled {
     out
 }
 
-/// The samples from `from` to `to` (Angstrom) as they are, in `length` places, and their wavelengths; places behind the last
-/// are at its wavelength. None if there are more samples than places.
+/// The samples from `from` to `to` (Angstrom) as they are, in the first of `length` places, and their wavelengths. None if there are more
+/// samples than places.
 #[must_use]
 pub fn keep(samples: &[Sample], (from, to): (f64, f64), length: usize) -> Option<(Resampled, Vec<f64>)> {
     let inside: Vec<&Sample> = samples.iter().filter(|s| (from..=to).contains(&s.wavelength)).collect();
@@ -137,9 +141,7 @@ pub fn keep(samples: &[Sample], (from, to): (f64, f64), length: usize) -> Option
         return None;
     }
     let mut out = Resampled { flux: vec![0.0; length], ivar: vec![0.0; length], valid: vec![false; length] };
-    let last = inside.last().map_or(from, |s| s.wavelength);
-    let mut wavelength: Vec<f64> = inside.iter().map(|s| s.wavelength).collect();
-    wavelength.resize(length, last);
+    let wavelength = inside.iter().map(|s| s.wavelength).collect();
     for (l, sample) in inside.iter().enumerate().filter(|(_, s)| s.good) {
         (out.flux[l], out.valid[l]) = (sample.flux, true);
         out.ivar[l] = if sample.variance > 0.0 { 1.0 / sample.variance } else { 0.0 };
@@ -148,32 +150,22 @@ pub fn keep(samples: &[Sample], (from, to): (f64, f64), length: usize) -> Option
 }
 
 fn pieces(samples: &[Sample], max_gap: f64) -> Vec<Piece> {
-    let step = |i: usize| Some(samples.get(i + 1)?.wavelength - samples.get(i)?.wavelength);
+    let steps: Vec<f64> = samples.windows(2).map(|pair| pair[1].wavelength - pair[0].wavelength).collect();
     let good: Vec<usize> = (0..samples.len()).filter(|i| samples[*i].good).collect();
     let mut pieces: Vec<Piece> = Vec::with_capacity(good.len());
     let mut last = None;
     for pair in good.windows(2) {
         let (i, j) = (pair[0], pair[1]);
-        let before = usual((0..i).rev().filter_map(step));
-        let after = usual((j..samples.len()).filter_map(step));
-        // A spectrum of two samples has no other step to compare with.
-        let usual = match (before, after) {
-            (None, None) => f64::INFINITY,
-            (a, b) => a.unwrap_or(0.0).max(b.unwrap_or(0.0)),
-        };
-        if samples[j].wavelength - samples[i].wavelength <= max_gap * usual {
+        let step = samples[j].wavelength - samples[i].wavelength;
+        let nearby = steps[i.saturating_sub(NEARBY)..i].iter().chain(steps[j..].iter().take(NEARBY));
+        let (wide, all) = nearby.fold((0, 0), |(wide, all), s| (wide + usize::from(step <= max_gap * s), all + 1));
+        // The upper median is large enough if half of them are. A spectrum of two samples has none.
+        if 2 * wide >= all {
             pieces.push(Piece { from: samples[i], to: samples[j], joined: last == Some(i) });
             last = Some(j);
         }
     }
     pieces
-}
-
-/// The lower median of the first three steps.
-fn usual(steps: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut first: Vec<f64> = steps.take(3).collect();
-    first.sort_unstable_by(f64::total_cmp);
-    first.get(first.len().saturating_sub(1) / 2).copied()
 }
 
 #[cfg(test)]
@@ -188,10 +180,18 @@ mod tests {
             let grid = Grid::new(at[0], at[at.len() - 1], at.len(), Spacing::Linear);
             resample(&samples, &grid, 3.0).valid
         };
-        let alone = [3990.0, 3995.0, 4000.0, 4005.0, 5000.0, 6000.0, 6005.0, 6010.0, 6015.0];
+        let alone = [4000.0, 4005.0, 5000.0, 6000.0, 6005.0];
         assert_eq!(valid(&alone, &[4500.0, 5000.0, 5500.0]), [false; 3]);
+        let two_alone = [3990.0, 3995.0, 4000.0, 4005.0, 5000.0, 5500.0, 6500.0, 6505.0, 6510.0, 6515.0];
+        assert_eq!(valid(&two_alone, &[4500.0, 5000.0, 5500.0, 6000.0]), [false; 4]);
         let arms = [4000.0, 4001.0, 4002.0, 4003.0, 4007.0, 4011.0, 4015.0, 4019.0];
         assert_eq!(valid(&arms, &[4001.0, 4003.0, 4005.0, 4007.0, 4009.0]), [true; 5]);
+        // Two arms over the same wavelengths: steps of 0.1 and 0.9 in turns.
+        let both: Vec<f64> = (0..30).map(|i| 4000.0 + f64::from(i / 2) + 0.1 * f64::from(i % 2)).collect();
+        assert_eq!(valid(&both, &[4004.0, 4006.0, 4008.0, 4010.0]), [true; 4]);
+        // One sample per factor of 1.5 all the way.
+        let coarse: Vec<f64> = (0..8).map(|i| 1000.0 * 1.5f64.powi(i)).collect();
+        assert_eq!(valid(&coarse, &[1500.0, 3500.0, 5500.0, 7500.0, 9500.0, 11500.0, 13500.0, 15500.0]), [true; 8]);
     }
 
     fn spectrum(n: usize, step: f64) -> Vec<Sample> {

@@ -41,15 +41,16 @@ pub struct SlicesConfig {
 pub enum Known {
     /// Typical error of the first channel.
     Noise,
-    /// Standard deviation of the line spread function, Angstrom.
+    /// Standard deviation of the line spread function, in Angstrom or the unit of the axis.
     LsfSigma,
 }
 
 impl Known {
-    fn coordinate(self) -> Coordinate {
+    /// `unit` is that of the axis.
+    fn coordinate(self, unit: &'static str) -> Coordinate {
         let (name, unit, smallest, largest) = match self {
             Self::Noise => ("noise", "", 1e-3, 1e2),
-            Self::LsfSigma => ("lsf_sigma", "Angstrom", 0.1, 100.0),
+            Self::LsfSigma => ("lsf_sigma", unit, 0.1, 100.0),
         };
         let encoding = Encoding::Log { smallest, largest, frequencies: 8 };
         Coordinate { name: name.into(), unit, encoding, metadata: true }
@@ -63,7 +64,8 @@ fn yes() -> bool {
     true
 }
 
-/// Windows of arrays that have `flux` `[C, L]` and `wavelength` `[L]`; `ivar` `[C, L]` gives weights.
+/// Windows of arrays that have `flux` `[C, L]` and `wavelength` `[L]`; `ivar` `[C, L]` f64 gives weights. A token is told the mean of
+/// ln(wavelength) over those samples of its window that have one, measured or not; of a wavelength without unit, the mean of it as it is.
 ///
 /// A token holds its window channel by channel, then which samples are valid: P = `width` (C + 1), or `width` C
 /// without `mask_channel`. Samples that are not valid, or behind the end of the grid, are 0. Weights are relative:
@@ -76,6 +78,8 @@ pub struct Slices {
     config: SlicesConfig,
     channels: usize,
     samples: usize,
+    /// Whether the axis is a wavelength; else where a sample is from 0 to 1.
+    is_wavelength: bool,
     /// 1 if the first token is the scale.
     lead: usize,
     /// Windows.
@@ -126,7 +130,8 @@ impl Slices {
         }
         let lead = usize::from(has("scale", &["S"]) && arrays.size("S") == Some(2));
         let tokens = (samples - config.overlap).div_ceil(config.width - config.overlap);
-        let slices = Self { config, channels, samples, lead, tokens };
+        let is_wavelength = arrays.fields.iter().any(|f| f.name == "wavelength" && !f.unit.is_empty());
+        let slices = Self { config, channels, samples, is_wavelength, lead, tokens };
         if slices.lead == 1 && slices.patch() < 2 {
             return Err(
                 section.reject("width", "expected at least 2, since a first token holds the two numbers of the scale")
@@ -179,16 +184,16 @@ impl Slices {
     }
 
     /// Weight of each sample `[C, L]` of one object: mean 1 over what was measured.
-    fn weights(&self, ivar: Option<&[f32]>, valid: &[u8]) -> Vec<f32> {
+    fn weights(&self, ivar: Option<&[f64]>, valid: &[u8]) -> Vec<f32> {
         let measured = valid.iter().filter(|v| **v == 1).count().max(1) as f64;
         let mut weights = vec![0f32; self.channels * self.samples];
         for (c, row) in weights.chunks_mut(self.samples).enumerate() {
             let own = ivar.and_then(|v| v.get(c * self.samples..(c + 1) * self.samples));
-            let total: f64 = own
-                .map_or(0.0, |own| own.iter().zip(valid).filter(|(_, v)| **v == 1).map(|(w, _)| f64::from(*w)).sum());
+            let total: f64 =
+                own.map_or(0.0, |own| own.iter().zip(valid).filter(|(_, v)| **v == 1).map(|(w, _)| *w).sum());
             for l in (0..self.samples).filter(|l| valid[*l] == 1) {
                 row[l] = match own.and_then(|own| own.get(l)) {
-                    Some(w) if total > 0.0 => (f64::from(*w) * measured / total) as f32,
+                    Some(w) if total > 0.0 => (w * measured / total) as f32,
                     _ => 1.0,
                 };
             }
@@ -198,10 +203,15 @@ impl Slices {
 }
 
 /// Mean of what is above 0 at the valid samples of a window; NaN if nothing is.
-fn mean_above_0(values: Option<&[f32]>, valid: &[u8], window: &std::ops::Range<usize>) -> f32 {
-    let known = window.clone().filter(|l| valid[*l] == 1).filter_map(|l| values?.get(l)).filter(|v| **v > 0.0);
-    let (count, sum) = known.fold((0.0, 0.0), |(count, sum), v| (count + 1.0, sum + f64::from(*v)));
-    (sum / count) as f32
+fn mean_above_0<T: Into<f64> + Copy>(values: Option<&[T]>, valid: &[u8], window: &std::ops::Range<usize>) -> f64 {
+    let known = window.clone().filter(|l| valid[*l] == 1).filter_map(|l| values?.get(l).map(|v| (*v).into()));
+    mean(known.filter(|v| *v > 0.0))
+}
+
+/// NaN of nothing.
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (count, sum) = values.fold((0.0, 0.0), |(count, sum), v| (count + 1.0, sum + v));
+    sum / count
 }
 
 fn is_spectrum(arrays: &ArraysSpec) -> bool {
@@ -211,19 +221,18 @@ fn is_spectrum(arrays: &ArraysSpec) -> bool {
 
 impl Tokenizer for Slices {
     fn spec(&self) -> TokenSpec {
-        // ln(wavelength): 0.01 is 3000 km/s; 4 is four times the range from 3000 to 10,000 Angstrom and more.
+        // ln(wavelength): 0.01 is 3000 km/s; 4 is four times the range from 3000 to 10,000 Angstrom and more, or from 0 to 1.
         let encoding = Encoding::Fourier { shortest: 0.01, longest: 4.0, frequencies: 16 };
+        let (name, unit, of_axis) = match self.is_wavelength {
+            true => ("ln_wavelength", "ln Angstrom", "Angstrom"),
+            false => ("axis", "0 to 1", ""),
+        };
         TokenSpec {
             kind: TokenKind::Patches { width: self.patch() },
             max_tokens: self.lead + self.tokens,
-            coordinates: std::iter::once(Coordinate {
-                name: "ln_wavelength".into(),
-                unit: "ln Angstrom",
-                encoding,
-                metadata: false,
-            })
-            .chain(self.config.metadata.iter().map(|m| m.coordinate()))
-            .collect(),
+            coordinates: std::iter::once(Coordinate { name: name.into(), unit, encoding, metadata: false })
+                .chain(self.config.metadata.iter().map(|m| m.coordinate(of_axis)))
+                .collect(),
         }
     }
 
@@ -241,7 +250,7 @@ impl Tokenizer for Slices {
             }
         }
         let ivar = match arrays.fields.contains_key("ivar") {
-            true => Some(arrays.f32("ivar")?.1),
+            true => Some(arrays.f64("ivar")?.1),
             false => None,
         };
         let lsf = match arrays.fields.contains_key("lsf_sigma") {
@@ -270,12 +279,12 @@ impl Tokenizer for Slices {
                 let measured = valid[window.clone()].iter().filter(|v| **v == 1).count();
                 let needed = (self.config.min_valid_fraction * width as f64).max(1.0);
                 token_valid[at] = u8::from(measured as f64 >= needed && arrays.present[b]);
-                let logs = wavelength[b * samples..(b + 1) * samples][window.clone()].iter().map(|w| w.ln());
-                coordinates[at * axes] = (logs.sum::<f64>() / window.len() as f64) as f32;
+                let along = wavelength[b * samples..(b + 1) * samples][window.clone()].iter().filter(|w| w.is_finite());
+                coordinates[at * axes] = mean(along.map(|w| if self.is_wavelength { w.ln() } else { *w })) as f32;
                 for (to, known) in coordinates[at * axes + 1..(at + 1) * axes].iter_mut().zip(&self.config.metadata) {
                     *to = match known {
-                        Known::Noise => mean_above_0(ivar, valid, &window).powf(-0.5),
-                        Known::LsfSigma => mean_above_0(lsf, valid, &window),
+                        Known::Noise => mean_above_0(ivar, valid, &window).powf(-0.5) as f32,
+                        Known::LsfSigma => mean_above_0(lsf, valid, &window) as f32,
                     };
                 }
                 if token_valid[at] == 0 {
@@ -307,7 +316,7 @@ impl Tokenizer for Slices {
     /// The mean over the tokens that hold a sample. Which samples were measured comes from the mask
     /// channel, else from the weights, else every sample of a valid token counts. `ivar` is 0 (unknown):
     /// tokens keep relative weights only. Wavelengths between the centres of tokens are interpolated in
-    /// ln(wavelength), exact for a logarithmic grid. What tokens were told of their measurement is 0 (unknown).
+    /// ln(wavelength): exact for a logarithmic grid, roughly for samples as measured. What tokens were told of their measurement is 0 (unknown).
     fn reconstruct(&self, tokens: &Tokens, _context: &Forward) -> Result<Option<Arrays>> {
         tokens.check("slices", &self.spec())?;
         let TokenValues::Patches(values) = &tokens.values else { return Ok(None) };
@@ -350,7 +359,7 @@ impl Tokenizer for Slices {
         let wavelength = centres.chunks(count).flat_map(|row| self.wavelengths(&row[self.lead..])).collect();
         let mut fields = BTreeMap::from([
             ("lsf_sigma".to_owned(), Array::f32(&[batch, samples], vec![0.0; batch * samples])?),
-            ("ivar".to_owned(), Array::f32(&[batch, channels, samples], vec![0.0; flux.len()])?),
+            ("ivar".to_owned(), Array::new(&[batch, channels, samples], Values::F64(vec![0.0; flux.len()]))?),
             ("flux".to_owned(), Array::f32(&[batch, channels, samples], flux)?),
             ("wavelength".to_owned(), Array::new(&[batch, samples], Values::F64(wavelength))?),
         ]);
@@ -364,19 +373,21 @@ impl Tokenizer for Slices {
 }
 
 impl Slices {
-    /// Wavelengths of all samples from ln(wavelength) at the centres of tokens.
+    /// Wavelengths of all samples from the centres of those tokens that have one.
     fn wavelengths(&self, centres: &[f32]) -> Vec<f64> {
         let place = |t: usize| {
             let window = self.window(t);
             0.5 * (window.start + window.end) as f64 - 0.5
         };
-        let known: Vec<(f64, f64)> = centres.iter().enumerate().map(|(t, c)| (place(t), f64::from(*c))).collect();
+        let known: Vec<(f64, f64)> =
+            centres.iter().enumerate().filter(|(_, c)| c.is_finite()).map(|(t, c)| (place(t), f64::from(*c))).collect();
+        let wavelength = |place: f64| if self.is_wavelength { place.exp() } else { place };
         (0..self.samples)
             .map(|l| {
                 let right = known.partition_point(|(x, _)| *x <= l as f64).clamp(1, known.len().max(2) - 1);
                 match (known.get(right - 1), known.get(right)) {
-                    (Some((x0, y0)), Some((x1, y1))) => (y0 + (y1 - y0) * (l as f64 - x0) / (x1 - x0)).exp(),
-                    (Some((_, y)), None) => y.exp(),
+                    (Some((x0, y0)), Some((x1, y1))) => wavelength(y0 + (y1 - y0) * (l as f64 - x0) / (x1 - x0)),
+                    (Some((_, y)), None) => wavelength(*y),
                     _ => 0.0,
                 }
             })

@@ -9,7 +9,15 @@ use serde_json::{Value, json};
 const SMALL: &str = "kind = \"spectrum\"\nwavelength_min = 4000\nwavelength_max = 5000\nsamples = 40\n";
 
 fn fields() -> Vec<Field> {
-    let list = |name: &str, item| Field::new(name, DataType::new_list(item, true), true);
+    fields_with("flux", DataType::Float32)
+}
+
+/// The fields with another type of one of them.
+fn fields_with(other: &str, of_type: DataType) -> Vec<Field> {
+    let list = |name: &str, item| {
+        let item = if name == other { of_type.clone() } else { item };
+        Field::new(name, DataType::new_list(item, true), true)
+    };
     let inner = vec![
         list("flux", DataType::Float32),
         list("ivar", DataType::Float32),
@@ -61,7 +69,8 @@ fn the_contracts_are_kept() {
     let own = "kind = \"spectrum\"\nwavelength_min = 4000\nwavelength_max = 5000\nsamples = 210\ngrid = \"own\"\nscale_token = true\n\
                normalise = \"robust\"\ntilt = 0.1\n";
     let standard = format!("{SMALL}normalise = \"standard\"\nscale_token = true\nchannels = [\"normalised\"]\n");
-    for modality in [SMALL, &augmented, &scaled, own, &standard] {
+    let shifts = format!("{own}wavelength_unit = \"other\"\n");
+    for modality in [SMALL, &augmented, &scaled, own, &standard, &shifts] {
         let told = "width = 16\nmetadata = [\"noise\", \"lsf_sigma\"]";
         for tokenizer in ["width = 16", "width = 10\noverlap = 5\nmask_channel = false", told] {
             conformance(&Case {
@@ -112,7 +121,7 @@ fn inverse_variances_follow_the_flux_into_its_unit() {
         { "object_id": "b", "spectrum": spectrum(3900.0, 5.0, 260, 100.0, true) },
     ]);
     let arrays = prepare(build_modality(SMALL).as_ref(), &Objects::new(&list, fields()), Mode::Evaluate).expect("fits");
-    let (_, ivar) = arrays.f32("ivar").expect("ivar");
+    let (_, ivar) = arrays.f64("ivar").expect("ivar");
     assert!(ivar[20] > 1e4, "averaging over a bin of 28 Angstrom lowers the variance: {}", ivar[20]);
     for l in 0..40 {
         assert!((ivar[l] / ivar[2 * 40 + l] - 1.0).abs() < 1e-3);
@@ -204,39 +213,67 @@ fn an_axis_of_another_kind_is_not_asked_for_its_unit() {
     };
     assert!(prepared("").expect_err("asked").to_string().contains("is it `wavelength_unit = \"nm\"`?"));
     assert_eq!(prepared("wavelength_unit = \"other\"\n").expect("fits").present, [false]);
-    let list = json!([{ "object_id": "a", "spectrum": spectrum(-5.0, 1.0, 250, 1.0, false) }]);
-    let modality = build_modality(&format!("{grid}wavelength_unit = \"other\"\n"));
-    let error = prepare(modality.as_ref(), &Objects::new(&list, fields()), Mode::Evaluate).expect_err("refused");
-    assert!(error.to_string().contains("expected an axis above 0, got -5 at sample 0"), "{error}");
+}
+
+#[test]
+fn an_axis_may_go_from_below_to_above_0() {
+    // Anti-Stokes and Stokes Raman shifts from -600 to 600 in 1/cm: a straight background, and padding of flagged -1.
+    let shifts: Vec<f64> = (0..121).map(|i| -600.0 + 10.0 * f64::from(i)).chain([-1.0, -1.0]).collect();
+    let counts: Vec<f64> = shifts.iter().map(|s| 5.0 + s / 1000.0).collect();
+    let mask: Vec<bool> = (0..123).map(|i| i > 120).collect();
+    let list =
+        json!([{ "object_id": "a", "spectrum": { "flux": counts, "lambda": shifts, "ivar": null, "mask": mask } }]);
+    let text = "kind = \"spectrum\"\nwavelength_min = -500\nwavelength_max = 500\nsamples = 125\nnormalise = \"none\"\n\
+                wavelength_unit = \"other\"\n";
+    for grid in ["linear", "own"] {
+        let modality = build_modality(&format!("{text}grid = \"{grid}\"\n"));
+        let arrays = prepare(modality.as_ref(), &Objects::new(&list, fields()), Mode::Evaluate).expect("fits");
+        let tokenizer = build_tokenizer("kind = \"slices\"\nwidth = 25\n", &modality.spec());
+        let tokens = tokenizer.tokenize(&arrays, &Forward::evaluate()).expect("fits");
+        let places = tokens.coordinates.flatten_all().expect("cpu").to_vec1::<f32>().expect("f32");
+        // On the grid of 124 steps the first token holds samples 0 to 24; as measured there are 100 steps of 10 from -500 to 500.
+        let steps = if grid == "own" { 100 } else { 124 };
+        assert!((places[0] - 12.0 / steps as f32).abs() < 1e-6, "{grid}: {}", places[0]);
+        let (lines, own) = (flux(&arrays, 0, 1), flux(&arrays, 0, 0));
+        for l in 0..=steps {
+            let shift = -500.0 + 1000.0 * l as f32 / steps as f32;
+            assert!((own[l] - (5.0 + shift / 1000.0)).abs() < 1e-5, "{grid}, {shift}: {}", own[l]);
+            assert!(lines[l].abs() < 1e-5, "{grid}, {shift}: a straight line is its own continuum, {}", lines[l]);
+        }
+        let valid = arrays.valid().expect("u8").1.iter().filter(|v| **v == 1).count();
+        assert_eq!(valid, steps + 1);
+    }
+    let section = Section::from_toml("modality.test", text).expect("TOML");
+    let error = crate::SpectrumConfig::read(&section).expect_err("the default grid has no place for it").to_string();
+    assert!(error.contains("expected more than 0 with `grid = \"log\"`, got -500: set `grid` to"), "{error}");
 }
 
 #[test]
 fn tokens_of_own_samples_lie_where_these_were_measured() {
     let text = "kind = \"spectrum\"\nwavelength_min = 4000\nwavelength_max = 5000\nsamples = 210\ngrid = \"own\"\n";
-    let list = json!([{ "object_id": "a", "spectrum": spectrum(4000.0, 100.0, 11, 1.0, true) }]);
+    let list = json!([{ "object_id": "a", "spectrum": spectrum(4000.0, 75.0, 14, 1.0, true) }]);
     let modality = build_modality(text);
     let arrays = prepare(modality.as_ref(), &Objects::new(&list, fields()), Mode::Evaluate).expect("fits");
     let tokenizer = build_tokenizer("kind = \"slices\"\nwidth = 10\n", &modality.spec());
     let tokens = tokenizer.tokenize(&arrays, &Forward::evaluate()).expect("fits");
     let places = tokens.coordinates.flatten_all().expect("cpu").to_vec1::<f32>().expect("f32");
-    // The second window has one sample, at 5000 Angstrom.
-    assert!((places[1] - 5000f32.ln()).abs() < 1e-5, "{}", places[1].exp());
-    // A spectrum that is its own continuum but for the line, up to the last sample.
-    let continuum = flux(&arrays, 0, 1);
-    assert!(continuum[..11].iter().all(|v| v.abs() < 0.6) && continuum[10].abs() < 0.1, "{:?}", &continuum[..11]);
+    // The second window has four samples, the third none.
+    let four = [4750f32, 4825.0, 4900.0, 4975.0].map(f32::ln).iter().sum::<f32>() / 4.0;
+    assert!((places[1] - four).abs() < 1e-5 && places[2].is_nan(), "{} {}", places[1].exp(), places[2]);
+    // Lines and colour do not know how many places there are.
+    let tight = build_modality(&text.replace("210", "14"));
+    let tight = prepare(tight.as_ref(), &Objects::new(&list, fields()), Mode::Evaluate).expect("fits");
+    for channel in [0, 1] {
+        assert_eq!(flux(&arrays, 0, channel)[..14], *flux(&tight, 0, channel));
+    }
 }
 
 #[test]
 fn flags_may_be_numbers_of_any_kind() {
-    let mut inner = match fields().remove(0).data_type().clone() {
-        DataType::Struct(inner) => inner.iter().map(|f| f.as_ref().clone()).collect::<Vec<_>>(),
-        other => panic!("a struct, not {other}"),
-    };
-    inner[3] = Field::new("mask", DataType::new_list(DataType::Float32, true), true);
     let mut one = spectrum(3900.0, 5.0, 260, 1.0, true);
     one["mask"] = json!((0..260).map(|i| f64::from(u8::from(i < 130))).collect::<Vec<_>>());
     let list = json!([{ "object_id": "a", "spectrum": one }]);
-    let objects = Objects::new(&list, vec![Field::new("spectrum", DataType::Struct(inner.into()), true)]);
+    let objects = Objects::new(&list, fields_with("mask", DataType::Float32));
     let arrays = prepare(build_modality(SMALL).as_ref(), &objects, Mode::Evaluate).expect("fits");
     let valid = arrays.valid().expect("u8").1;
     assert!(valid[0] == 0 && valid[39] == 1, "{valid:?}");
@@ -244,13 +281,52 @@ fn flags_may_be_numbers_of_any_kind() {
 
 #[test]
 fn errors_of_cgs_fluxes_keep_their_ratios() {
-    let mut one = spectrum(3900.0, 5.0, 260, 1e-16, false);
-    one["ivar"] = json!((0..260).map(|i| if i < 130 { 1e32 } else { 4e32 }).collect::<Vec<f64>>());
-    let list = json!([{ "object_id": "a", "spectrum": one }]);
-    let text = format!("{SMALL}normalise = \"none\"\nchannels = [\"normalised\"]\n");
-    let arrays = prepare(build_modality(&text).as_ref(), &Objects::new(&list, fields()), Mode::Evaluate).expect("fits");
-    let ivar = arrays.f32("ivar").expect("ivar").1;
-    assert!((ivar[38] / ivar[1] / 4.0 - 1.0).abs() < 0.25, "{} {}", ivar[1], ivar[38]);
+    // Fluxes of 1e-20 with errors of 1e-21 and half as much: inverse variances are beyond single precision.
+    let mut one = spectrum(4000.0, 25.0, 40, 1e-20, false);
+    one["ivar"] = json!((0..40).map(|i| if i < 20 { 1e42 } else { 4e42 }).collect::<Vec<f64>>());
+    let objects = Objects::new(&json!([{ "object_id": "a", "spectrum": one }]), fields_with("ivar", DataType::Float64));
+    let modality =
+        build_modality(&format!("{SMALL}grid = \"own\"\nnormalise = \"none\"\nchannels = [\"normalised\"]\n"));
+    let arrays = prepare(modality.as_ref(), &objects, Mode::Evaluate).expect("fits");
+    let tokenizer = build_tokenizer("kind = \"slices\"\nwidth = 40\n", &modality.spec());
+    let weights = tokenizer.tokenize(&arrays, &Forward::evaluate()).expect("fits").weights.expect("given");
+    let weights = weights.flatten_all().expect("cpu").to_vec1::<f32>().expect("f32");
+    // In the ratio 1 to 4, of mean 1: 0.4 and 1.6.
+    assert!((weights[0] - 0.4).abs() < 1e-6 && (weights[39] - 1.6).abs() < 1e-6, "{} {}", weights[0], weights[39]);
+}
+
+#[test]
+fn weights_arrive_in_tokens_and_are_0_where_nothing_was_measured() {
+    let mut one = spectrum(4000.0, 100.0, 5, 1.0, true);
+    one["ivar"] = json!([1.0, 2.0, 3.0, 0.0, 2.0]);
+    one["mask"] = json!([false, true, false, false, false]);
+    let arrays = |config: &str| one_of(&one, config).expect("fits");
+    let own = "kind = \"spectrum\"\nwavelength_min = 4000\nwavelength_max = 5000\nsamples = 6\ngrid = \"own\"\n\
+               channels = [\"normalised\"]\nnormalise = \"none\"\n";
+    let weights = |config: &str| {
+        let spec = build_modality(config).spec();
+        let tokenizer = build_tokenizer("kind = \"slices\"\nwidth = 3\n", &spec);
+        let tokens = tokenizer.tokenize(&arrays(config), &Forward::evaluate()).expect("fits");
+        tokens.check("test", &tokenizer.spec()).expect("of the shape of the values");
+        tokens.weights.expect("given").to_vec3::<f32>().expect("f32")
+    };
+    // Measured are 1, 3 and 2, of mean 2; the last three numbers of a token are its mask.
+    let expected = [[0.5, 0.0, 1.5, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]];
+    assert_eq!(weights(own), [expected]);
+    // Unread, it weighs nothing more than anything else; nor does the mask hide.
+    let unread = [[1.0, 1.0, 1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]];
+    assert_eq!(weights(&format!("{own}ivar = \"\"\nmask = \"\"\n")), [unread]);
+}
+
+#[test]
+fn fields_without_a_name_are_not_read() {
+    let paths = |text: &str| build_modality(&format!("{SMALL}{text}")).columns().into_iter().map(|c| c.path).collect();
+    let all: Vec<String> = paths("");
+    assert_eq!(all.len(), 5);
+    let few: Vec<String> = paths("ivar = \"\"\nmask = \"\"\nlsf_sigma = \"\"\n");
+    assert_eq!(few, ["spectrum.lambda", "spectrum.flux"]);
+    let alone: Vec<String> = paths("column = \"\"\nivar = \"\"\nmask = \"\"\nlsf_sigma = \"\"\n");
+    assert_eq!(alone, ["lambda", "flux"]);
 }
 
 #[test]
@@ -268,7 +344,8 @@ fn bad_rows_are_named() {
     );
     assert_eq!(
         error(&|s| s["lambda"][0] = json!(0.0)),
-        "object `sn1`, column `spectrum.lambda`: expected a positive wavelength in Angstrom, got 0 at sample 0"
+        "object `sn1`, column `spectrum.lambda`: expected a positive wavelength in Angstrom, got 0 at sample 0; \
+         `wavelength_unit = \"other\"` takes any axis"
     );
     assert_eq!(
         error(&|s| s["ivar"] = json!([1.0, 2.0])),
@@ -283,6 +360,9 @@ fn bad_config_is_refused_at_the_key() {
         ("samples", "wavelength_min = 4000\nwavelength_max = 5000\nsamples = 1"),
         ("clip", "wavelength_min = 4000\nwavelength_max = 5000\nsamples = 10\nclip = 0"),
         ("channels", "wavelength_min = 4000\nwavelength_max = 5000\nsamples = 10\nchannels = []"),
+        ("flux", "wavelength_min = 4000\nwavelength_max = 5000\nsamples = 10\nflux = \"\""),
+        ("wavelength_min", "wavelength_min = -1\nwavelength_max = 5000\nsamples = 10\ngrid = \"linear\""),
+        ("wavelength_min", "wavelength_min = -1\nwavelength_max = 5000\nsamples = 10\nwavelength_unit = \"other\""),
     ] {
         let section = Section::from_toml("modality.test", &format!("kind = \"spectrum\"\n{line}\n")).expect("TOML");
         let error = crate::SpectrumConfig::read(&section).expect_err("refused");
@@ -353,6 +433,10 @@ fn real_supernovae_give_finite_tokens() {
 }
 
 fn one(spectrum: Value, config: &str) -> panchroma_core::Result<Arrays> {
+    one_of(&spectrum, config)
+}
+
+fn one_of(spectrum: &Value, config: &str) -> panchroma_core::Result<Arrays> {
     let objects = Objects::new(&json!([{ "object_id": "a", "spectrum": spectrum }]), fields());
     prepare(build_modality(config).as_ref(), &objects, Mode::Evaluate)
 }
@@ -363,9 +447,9 @@ fn own_samples_stay_as_they_were_measured() {
                   channels = [\"normalised\"]\nnormalise = \"none\"\nclip = 1000\n";
     let arrays = one(spectrum(3800.0, 60.0, 25, 300.0, false), config).expect("fits");
     let (_, wavelength) = arrays.f64("wavelength").expect("f64");
-    // 4040 to 5000, then places without a wavelength of their own.
+    // 4040 to 5000, then places without a wavelength.
     assert_eq!((wavelength[0], wavelength[16]), (4040.0, 5000.0));
-    assert_eq!(wavelength[17], 5000.0);
+    assert!(wavelength[17..].iter().all(|w| w.is_nan()));
     let (_, valid) = arrays.valid().expect("u8");
     assert_eq!(valid.iter().map(|v| usize::from(*v)).sum::<usize>(), 17);
     let expected = 300.0 * 4040.0 / 4500.0;
@@ -451,7 +535,7 @@ fn spectra_without_one_good_value_are_missing_and_negative_variances_refused() {
     let mut zero = spectrum(3900.0, 5.0, 260, 1.0, true);
     zero["ivar"] = vec![0.0; 260].into();
     let arrays = one(zero, SMALL).expect("of unknown errors");
-    assert!(arrays.present[0] && arrays.f32("ivar").expect("f32").1.iter().all(|v| *v == 0.0));
+    assert!(arrays.present[0] && arrays.f64("ivar").expect("f64").1.iter().all(|v| *v == 0.0));
     let mut negative = spectrum(3900.0, 5.0, 260, 1.0, true);
     negative["ivar"] = (0..260).map(|i| if i == 7 { -1.0 } else { 1.0 }).collect();
     assert_eq!(

@@ -3,8 +3,8 @@
 use super::*;
 use arrow_array::types::Int32Type;
 use arrow_array::{
-    BooleanArray, DictionaryArray, FixedSizeListArray, Float64Array, Int8Array, LargeStringArray, NullArray,
-    StringViewArray, UInt8Array,
+    BooleanArray, Decimal128Array, DictionaryArray, FixedSizeListArray, Float64Array, Int8Array, LargeStringArray,
+    NullArray, StringViewArray, UInt8Array,
 };
 
 fn rows(columns: Vec<(&str, ArrayRef)>) -> Rows {
@@ -141,12 +141,18 @@ fn an_absent_column_is_missing_for_every_row() {
 
 #[test]
 fn a_column_of_another_type_says_what_it_is() {
-    let rows = rows(vec![("x", strings(["a"])), ("l", lists(&[1], &[true], strings(["a"]))), ("n", floats(&[1.]))]);
+    let rows = rows(vec![
+        ("x", strings(["a"])),
+        ("l", lists(&[1], &[true], strings(["a"]))),
+        ("n", floats(&[1.])),
+        ("d", Arc::new(Decimal128Array::from(vec![1]))),
+    ]);
     let cases = [
         (data_error(rows.numbers("x")), "column `x`: expected a number, got text"),
         (data_error(rows.numbers("l")), "column `l`: expected a number, got a list of text"),
         (data_error(rows.texts("n")), "column `n`: expected text, got f32 numbers"),
         (data_error(rows.flags("x")), "column `x`: expected a flag, got text"),
+        (data_error(rows.flags("d")), "column `d`: expected a flag, got Decimal128(38, 10)"),
         (data_error(rows.ragged_f32("n")), "column `n`: expected a list of numbers, got f32 numbers"),
         (data_error(rows.ragged_f32("l")), "column `l`: expected a list of numbers, got a list of text"),
     ];
