@@ -3,6 +3,7 @@
 use super::print;
 use super::schema::{inline, resolved};
 use clap::Args;
+use panchroma_builder::ingest::Mapping;
 use panchroma_core::data::DataConfig;
 use panchroma_core::evaluate::{EvaluateConfig, ProbeKeys};
 use panchroma_core::metadata::MetadataConfig;
@@ -15,8 +16,8 @@ use std::fmt::Write;
 /// Arguments of `docs`.
 #[derive(Args)]
 pub(super) struct DocsArgs {
-    /// A table (`run`, `data`, `train`, `evaluate`, `probe`) or a plugin's kind (`spectrum`,
-    /// `contrastive`, ...); all if left out
+    /// A table (`run`, `data`, `train`, `evaluate`, `probe`), a plugin's kind (`spectrum`, `contrastive`, ...) or
+    /// `ingest`, the mapping of `panchroma data ingest`; all if left out
     name: Option<String>,
 }
 
@@ -70,7 +71,27 @@ fn chapters(registry: &Registry) -> Vec<Chapter> {
     chapters.push(table("evaluate", "`[evaluate]`", &inline::<EvaluateConfig>()));
     chapters.push(table("probe", "`[probe.NAME]`, beside the keys of its kind", &inline::<ProbeKeys>()));
     plugins(&registry.probes, "[probe.NAME]", &mut chapters);
+    chapters.push(mapping(&inline::<Mapping>()));
     chapters
+}
+
+/// The file that `data ingest` reads: it is no config, but its keys are looked up in the same way.
+fn mapping(schema: &Value) -> Chapter {
+    let at = |path: &str| schema.pointer(path).unwrap_or(&Value::Null);
+    let meaning =
+        |table: &str| at(&format!("/properties/{table}/description")).as_str().unwrap_or("").replace('\n', " ");
+    let text = format!(
+        "## mapping of `panchroma data ingest`\n\n```toml\n{}\n```\n\n\
+         `[source]`: {}\n\n{}\n`[column]`: {}\n\n`[measurement.NAME]`: {}\n\n\
+         Each of `[column]` and of `[measurement.NAME]` is a table:\n\n{}",
+        super::data::EXAMPLE,
+        meaning("source"),
+        keys(at("/properties/source")),
+        meaning("column"),
+        meaning("measurement"),
+        keys(at("/properties/column/additionalProperties")),
+    );
+    Chapter { name: "ingest".into(), text }
 }
 
 fn table(name: &str, title: &str, schema: &Value) -> Chapter {
@@ -149,5 +170,22 @@ fn type_name(property: &Value) -> String {
             }
             None => "value".into(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_of_a_mapping_is_explained() {
+        let text = mapping(&inline::<Mapping>()).text;
+        let keys = "files layout part group key first last replace with on_error from planes keyword file_name until \
+                    constant start step along transform unit to type optional";
+        for key in keys.split_whitespace() {
+            let line = text.lines().map(str::trim_start).find(|line| line.starts_with(&format!("- `{key}` (")));
+            let meaning = line.and_then(|line| line.split_once("): ")).map_or("", |(_, meaning)| meaning);
+            assert!(!meaning.trim().is_empty(), "`{key}` in {text}");
+        }
     }
 }

@@ -14,9 +14,10 @@ use std::sync::Arc;
 
 /// Arguments of `embed`.
 #[derive(Args)]
-#[command(after_help = "The file has the column `object_id` and one column of lists per vector:
-`trunk.MODALITY`, `shared.MODALITY` (unit vectors that can be compared across modalities) and
-`joint`. An object without a modality has null there; a catalogue may lack whole modalities.
+#[command(after_help = "\
+The file has the column `object_id` and one column of lists per vector: `trunk.MODALITY`, `shared.MODALITY` (unit \
+vectors that can be compared across modalities) and `joint`. An object without a modality has null there; a catalogue \
+may lack whole modalities.
 
 Example: panchroma embed runs/quickstart --out embeddings.parquet --split test")]
 pub(super) struct EmbedArgs {

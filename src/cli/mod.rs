@@ -39,7 +39,7 @@ const EXIT_CODES: &str = "Exit codes:
   3  the data is wrong
   4  a run folder or checkpoint is wrong
   5  training can't go on (loss not finite, a parameter without gradient, shapes that disagree)
-  130  interrupted; `train --resume` goes on";
+  130  interrupted; `train --resume`, or `data ingest` again, goes on";
 
 #[derive(Subcommand)]
 enum Command {
@@ -51,7 +51,7 @@ enum Command {
     Embed(embed::EmbedArgs),
     /// Measure a trained run again: retrieval and probes on held-out objects
     Probe(probe::ProbeArgs),
-    /// Look at catalogues: count, draw, check
+    /// Make catalogues and look at them: ingest, match, split, count, draw, check
     #[command(subcommand)]
     Data(data::DataCommand),
     /// Make the report page of a run again

@@ -1,7 +1,7 @@
 //! One object of a catalogue as a picture or a page.
 
 use super::charts::object::{Drawing, drawings};
-use super::charts::paint;
+use super::charts::{escape, paint};
 use super::{Table, page};
 use panchroma_builder::describe::Measured;
 use panchroma_core::train::checkpoint::write_atomically;
@@ -22,12 +22,18 @@ pub(crate) struct ObjectPage {
     id: String,
     drawings: Vec<Drawing>,
     facts: Vec<(String, String)>,
+    /// What can't be drawn, and why.
+    sentences: Vec<String>,
 }
 
 impl ObjectPage {
     /// What `id` measured, and its plain columns.
     pub(crate) fn new(id: &str, measured: &[Measured], facts: Vec<(String, String)>) -> Self {
-        Self { id: id.into(), drawings: drawings(measured), facts }
+        let (drawings, undrawn) = drawings(measured);
+        let sentences = undrawn.iter().map(|(column, reason)| format!("`{column}` can't be drawn: {reason}"));
+        // Some catalogues have objects whose name is empty.
+        let id = if id.trim().is_empty() { format!("object `{id}`") } else { id.to_owned() };
+        Self { id, drawings, facts, sentences: sentences.collect() }
     }
 
     /// Writes it, so that `path` is either as before or complete.
@@ -42,7 +48,10 @@ impl ObjectPage {
                 let mut name = path.file_name().unwrap_or_default().to_os_string();
                 name.push(".partial.png");
                 let partial = path.with_file_name(name);
-                let painted = paint(&partial, &self.id, &self.facts, &self.drawings).map_err(|reason| Error::Io {
+                // Where nothing can be written, the system says so better than the encoder.
+                std::fs::File::create(&partial).map_err(Error::io("write", path))?;
+                let painted = paint(&partial, &self.id, &self.facts, &self.sentences, &self.drawings);
+                let painted = painted.map_err(|reason| Error::Io {
                     action: "draw",
                     path: path.into(),
                     source: std::io::Error::other(reason),
@@ -64,7 +73,9 @@ impl ObjectPage {
             rows: self.facts.iter().map(|(name, value)| vec![name.clone(), value.clone()]).collect(),
             note: String::new(),
         };
-        let sections = page::section("measured", "Measured", &page::figures(&figures))
+        let undrawn = self.sentences.iter().map(|s| format!("<p class=\"note\">{}</p>\n", escape(s)));
+        let measured = page::figures(&figures) + &undrawn.collect::<String>();
+        let sections = page::section("measured", "Measured", &measured)
             + &page::section("columns", "Columns", &page::table(&facts));
         Ok(page::frame("Panchroma object", &self.id, "", &sections))
     }

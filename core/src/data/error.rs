@@ -233,7 +233,7 @@ pub enum DataError {
         path: PathBuf,
     },
     /// A check found faults, which have been listed.
-    #[error("`{}` is not sound: {errors} kinds of errors", path.display())]
+    #[error("`{}` is not sound: {errors} {} of errors", path.display(), if *errors == 1 { "kind" } else { "kinds" })]
     Unsound {
         /// The catalogue.
         path: PathBuf,

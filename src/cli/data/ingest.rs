@@ -10,30 +10,36 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-const EXAMPLE: &str = "A mapping says which column of the files is which column of the catalogue:
+/// A mapping, for the help and the manual.
+pub(crate) const EXAMPLE: &str = "\
+[source]
+files = [\"spectra/**/spec-*.fits\"]
+part = \"COADD\"                              # HDU, group or table; by name or number
 
-  [source]
-  files = [\"spectra/**/spec-*.fits\"]
-  part = \"COADD\"                              # HDU, group or table; by name or number
+[column]
+object_id = { file_name = \"spec-\" }         # from the file's name
+ra = { keyword = \"PLUG_RA\", part = \"0\" }    # from a header
+dec = { keyword = \"PLUG_DEC\", part = \"0\" }
+redshift = { from = \"Z\", part = \"2\" }       # from a table
 
-  [column]
-  object_id = { file_name = \"spec-\" }         # from the file's name
-  ra = { keyword = \"PLUG_RA\", part = \"0\" }    # from a header
-  dec = { keyword = \"PLUG_DEC\", part = \"0\" }
-  redshift = { from = \"Z\", part = \"2\" }       # from a table
+[measurement.spectrum]
+flux = { from = \"flux\" }
+ivar = { from = \"ivar\" }
+lambda = { from = \"loglam\", transform = \"pow10\" }
+mask = { from = \"and_mask\", transform = \"nonzero\" }";
 
-  [measurement.spectrum]
-  flux = { from = \"flux\" }
-  ivar = { from = \"ivar\" }
-  lambda = { from = \"loglam\", transform = \"pow10\" }
-  mask = { from = \"and_mask\", transform = \"nonzero\" }
-
-More of them are in configs/ingest; docs/ingest.md explains every key. Stopped by Ctrl-C or a full disk, the
-same command goes on where it was.";
+fn notes() -> String {
+    format!(
+        "A mapping says which column of the files is which column of the catalogue:\n\n  {}\n\n\
+         `panchroma docs ingest` explains every key; there are more mappings in configs/ingest.\n\n\
+         Stopped by Ctrl-C or a full disk, the same command goes on where it was.",
+        EXAMPLE.replace('\n', "\n  ")
+    )
+}
 
 /// Arguments of `panchroma data ingest`.
 #[derive(Args)]
-#[command(after_help = EXAMPLE)]
+#[command(after_help = notes())]
 pub(crate) struct IngestArgs {
     /// TOML file that says which files, and what is in them
     mapping: PathBuf,

@@ -8,15 +8,17 @@ use panchroma_builder::sky::{InputSettings, Keep, MatchReport, MatchSettings, Ru
 use panchroma_core::Result;
 use std::path::PathBuf;
 
-const NOTES: &str =
-    "Each other catalogue is matched with the first, and not with the others: with `--keep outer`, objects of two of these
-that are at one place stay two rows. No pair is lost at borders of pixels, at the poles or across RA 0. The result is a HATS
-catalogue with the columns of all and their units; where two have one name, `_CATALOGUE` is put behind it, and a number if
-that is taken too. `ra` and `dec` are mean positions, in degrees. In it, match.json is the report, and not_kept.csv lists
-every pair within the radius that is not in it, and why.
+const NOTES: &str = "\
+Each other catalogue is matched with the first, and not with the others: with `--keep outer`, objects of two of these \
+that are at one place stay two rows. No pair is lost at borders of pixels, at the poles or across RA 0. The result is a \
+HATS catalogue with the columns of all and their units; where two have one name, `_CATALOGUE` is put behind it, and a \
+number if that is taken too. `ra` and `dec` are mean positions, in degrees. In it, match.json is the report, and \
+not_kept.csv lists every pair within the radius that is not in it, and why.
 
-Positions are `ra` and `dec`, or RAJ2000 and DEJ2000, RA_ICRS and DE_ICRS, _RA and _DE, RADEG and DECDEG (or DEDEG),
-ALPHA_J2000 and DELTA_J2000, in any case, in the unit that the file says (degrees, hours, radians) or in degrees.";
+Positions are `ra` and `dec`, or RAJ2000 and DEJ2000, RA_ICRS and DE_ICRS, _RA and _DE, RADEG and DECDEG (or DEDEG), \
+ALPHA_J2000 and DELTA_J2000, in any case, in the unit that the file says (degrees, hours, radians) or in degrees.
+
+Example: panchroma data match sdss data/supernovae --radius 1 --out both";
 
 /// Arguments of `panchroma data match`.
 #[derive(Args)]

@@ -7,6 +7,8 @@ mod split;
 mod stats;
 mod validate;
 
+pub(super) use ingest::EXAMPLE;
+
 use clap::{Args, Subcommand};
 use panchroma_core::Result;
 use std::path::PathBuf;
@@ -36,7 +38,7 @@ impl DataCommand {
             Self::Match(args) => args.json.json,
             Self::Stats(args) => args.json.json,
             Self::Split(args) => args.json.json,
-            Self::Show(_) => false,
+            Self::Show(args) => args.json.json,
             Self::Validate(args) => args.json.json,
         }
     }

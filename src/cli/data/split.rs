@@ -11,9 +11,10 @@ use panchroma_core::{Column, Result, Section};
 use serde::Serialize;
 use std::path::PathBuf;
 
-const NOTES: &str = "An object's split is a hash of its name, or of its place on the sky: it stays there when the catalogue
-grows, and training with the same `[data]` table, which is printed, agrees. Objects of different splits that are close on the sky may
-be one object twice: they are counted.
+const NOTES: &str = "\
+An object's split is a hash of its name, or of its place on the sky: it stays there when the catalogue grows, and \
+training with the same `[data]` table, which is printed, agrees. Objects of different splits that are close on the \
+sky may be one object twice: they are counted.
 
 Examples:
   panchroma data split data/supernovae

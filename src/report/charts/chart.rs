@@ -3,17 +3,16 @@
 use super::axis::Axis;
 use super::colours::{GRID, INK, MUTED};
 use super::figure::escape;
+use super::letters;
 use panchroma_core::{Error, Result};
 use plotters::coord::Shift;
 use plotters::prelude::{
-    ChartBuilder, Circle, DrawingArea, DrawingBackend, IntoDrawingArea, PathElement, SVGBackend, Text,
+    ChartBuilder, Circle, DrawingArea, DrawingBackend, EmptyElement, IntoDrawingArea, PathElement, Polygon, SVGBackend,
+    Text,
 };
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{Color, FontStyle, IntoFont, RGBColor, ShapeStyle, TextStyle, register_font};
+use plotters::style::{Color, FontStyle, IntoFont, RGBColor, ShapeStyle, TextStyle};
 use std::path::PathBuf;
-
-/// Plotters measures text with this; the reader's own sans-serif draws it. Subset of DejaVu Sans.
-const FONT: &[u8] = include_bytes!("../font/DejaVuSans-subset.ttf");
 
 /// Plotters rounds to whole units, so that charts are drawn this much larger than shown.
 const FINE: f64 = 4.0;
@@ -29,6 +28,26 @@ pub(super) enum Layer {
     Dots { dots: Vec<Dot>, radius: f64, opacity: f64 },
     /// Words centred at a point.
     Words { at: (f64, f64), text: String },
+    /// What lies between two heights: place on the horizontal axis, low and high.
+    Band { points: Vec<(f64, f64, f64)>, colour: RGBColor, opacity: f64 },
+    /// Triangles at the upper edge, or the lower one, that say that something lies beyond.
+    Beyond { places: Vec<(f64, Edge)>, colour: RGBColor },
+}
+
+/// Which end of the vertical axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Edge {
+    Upper,
+    Lower,
+}
+
+/// What a chart is drawn on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Surface {
+    /// SVG, for a page: the reader's program draws lines and letters.
+    Page,
+    /// Pixels. Plotters draws corners of thick lines as long spikes, so that each stretch is drawn by itself.
+    Bitmap,
 }
 
 /// One dot, and what it says when pointed at.
@@ -68,14 +87,19 @@ impl Chart {
     fn draw(&self, svg: &mut String) -> std::result::Result<(), String> {
         let area = SVGBackend::with_string(svg, (pixels(self.size.0) as u32, pixels(self.size.1) as u32));
         let area = area.into_drawing_area();
-        self.draw_on(&area)?;
+        self.draw_on(&area, Surface::Page)?;
         area.present().map_err(|e| e.to_string())
     }
 
     /// Draws on any area, of [`Self::size`] times [`FINE`] pixels.
-    pub(super) fn draw_on<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> std::result::Result<(), String> {
-        register()?;
+    pub(super) fn draw_on<B: DrawingBackend>(
+        &self,
+        area: &DrawingArea<B, Shift>,
+        surface: Surface,
+    ) -> std::result::Result<(), String> {
+        letters::register()?;
         let bare = self.y.ticks.is_empty();
+        let words = |label: &str| if surface == Surface::Bitmap { letters::readable(label) } else { label.into() };
         let mut chart = ChartBuilder::on(area)
             .margin_top(pixels(8.0))
             .margin_right(pixels(14.0))
@@ -92,19 +116,16 @@ impl Chart {
             .set_all_tick_mark_size(pixels(4.0))
             .label_style(text(MUTED, FontStyle::Normal))
             .axis_desc_style(text(INK, FontStyle::Normal))
-            .x_desc(self.x.label.as_str())
-            .y_desc(self.y.label.as_str())
+            .x_desc(words(&self.x.label))
+            .y_desc(words(&self.y.label))
             .draw()
             .map_err(|e| e.to_string())?;
         for layer in &self.layers {
             match layer {
                 Layer::Line { points, colour, width, opacity } => {
                     let style = ShapeStyle::from(colour.mix(*opacity)).stroke_width(pixels(*width) as u32);
-                    let placed: Vec<Option<(f64, f64)>> = points.iter().map(|p| self.place(*p)).collect();
-                    let parts = placed.split(Option::is_none).filter(|part| part.len() > 1);
-                    let parts =
-                        parts.map(|part| PathElement::new(part.iter().flatten().copied().collect::<Vec<_>>(), style));
-                    chart.draw_series(parts)
+                    let parts = self.parts(points, surface).into_iter();
+                    chart.draw_series(parts.map(|part| PathElement::new(part, style)))
                 }
                 Layer::Dots { dots, radius, opacity } => chart.draw_series(dots.iter().filter_map(|dot| {
                     let style = dot.colour.mix(*opacity).filled();
@@ -113,10 +134,44 @@ impl Chart {
                 Layer::Words { at, text: words } => chart.draw_series(self.place(*at).map(|at| {
                     Text::new(words.clone(), at, text(INK, FontStyle::Bold).pos(Pos::new(HPos::Center, VPos::Center)))
                 })),
+                Layer::Band { points, colour, opacity } => {
+                    let inside = |x: f64, y: f64| {
+                        self.place((x, y)).map(|at| (at.0, at.1.clamp(self.y.range.0, self.y.range.1)))
+                    };
+                    let lower = points.iter().filter_map(|(x, low, _)| inside(*x, *low));
+                    let upper = points.iter().rev().filter_map(|(x, _, high)| inside(*x, *high));
+                    let outline = lower.chain(upper).collect::<Vec<_>>();
+                    chart.draw_series(std::iter::once(Polygon::new(outline, colour.mix(*opacity).filled())))
+                }
+                Layer::Beyond { places, colour } => chart.draw_series(places.iter().map(|(x, edge)| {
+                    let (y, down) = match edge {
+                        Edge::Upper => (self.y.range.1, pixels(7.0)),
+                        Edge::Lower => (self.y.range.0, -pixels(7.0)),
+                    };
+                    let corners = vec![(0, 0), (pixels(4.0), down), (-pixels(4.0), down)];
+                    EmptyElement::at((self.x.place(*x), y)) + Polygon::new(corners, colour.filled())
+                })),
             }
             .map_err(|e| e.to_string())?;
         }
         Ok(())
+    }
+
+    /// What can be drawn of a line, cut at the ends of the vertical axis.
+    fn parts(&self, points: &[(f64, f64)], surface: Surface) -> Vec<Vec<(f64, f64)>> {
+        let placed: Vec<Option<(f64, f64)>> = points.iter().map(|p| self.place(*p)).collect();
+        let stretches = placed.windows(2).filter_map(|ends| match ends {
+            [Some(from), Some(to)] => between(*from, *to, self.y.range),
+            _ => None,
+        });
+        let mut parts: Vec<Vec<(f64, f64)>> = Vec::new();
+        for (from, to) in stretches {
+            match parts.last_mut().filter(|part| surface == Surface::Page && part.last() == Some(&from)) {
+                Some(part) => part.push(to),
+                None => parts.push(vec![from, to]),
+            }
+        }
+        parts
     }
 
     fn place(&self, at: (f64, f64)) -> Option<(f64, f64)> {
@@ -143,10 +198,16 @@ impl Chart {
     }
 }
 
-/// Makes the font known. Whoever draws does this: it is cheap, and leaves no state to care for.
-pub(super) fn register() -> std::result::Result<(), &'static str> {
-    register_font("sans-serif", FontStyle::Normal, FONT).map_err(|_| "the font is broken")?;
-    register_font("sans-serif", FontStyle::Bold, FONT).map_err(|_| "the font is broken")
+/// The part of a stretch that lies between two heights.
+fn between(from: (f64, f64), to: (f64, f64), (low, high): (f64, f64)) -> Option<((f64, f64), (f64, f64))> {
+    if from.1.max(to.1) < low || from.1.min(to.1) > high {
+        return None;
+    }
+    let cut = |end: (f64, f64), other: (f64, f64)| {
+        let y = end.1.clamp(low, high);
+        if y == end.1 { end } else { (end.0 + (other.0 - end.0) * (y - end.1) / (other.1 - end.1), y) }
+    };
+    Some((cut(from, to), cut(to, from)))
 }
 
 /// Units of drawing for a length in pixels of the page.

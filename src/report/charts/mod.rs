@@ -8,11 +8,15 @@ mod chart;
 pub(super) mod colours;
 pub(super) mod confusion;
 mod figure;
+mod letters;
 pub(super) mod map;
 pub(super) mod object;
 mod paint;
+mod planes;
 pub(super) mod regression;
 pub(super) mod retrieval;
+#[cfg(test)]
+mod tests;
 pub(super) mod training;
 
 pub(super) use figure::{Figure, escape};

@@ -1,17 +1,17 @@
-//! What one object measured: planes of pixels in grey and together in colour, samples with their errors.
+//! What one object measured: samples with their errors, and planes of pixels.
 
 use super::axis::Axis;
-use super::chart::{Chart, Dot, Layer, pixels};
+use super::chart::{Chart, Dot, Edge, Layer, Surface, pixels};
 use super::colours::{BLUE, CLASSES, scale};
 use super::figure::Figure;
+use super::planes::{Plane, SIDE, note, planes};
 use super::spread;
-use panchroma_builder::describe::{Measured, Pixels, Quantity, Sampled};
+use panchroma_builder::describe::{Measured, Quantity, Sampled};
 use panchroma_core::Result;
 use panchroma_core::bands::wavelength_angstrom;
-use panchroma_image::rgb::lupton;
 use plotters::coord::Shift;
-use plotters::prelude::{DrawingArea, DrawingBackend, Rectangle};
-use plotters::style::{Color, RGBColor};
+use plotters::prelude::{DrawingArea, DrawingBackend};
+use plotters::style::RGBColor;
 use std::collections::BTreeMap;
 
 /// A light curve or spectrum is drawn with at most this many samples per band.
@@ -20,70 +20,158 @@ const SAMPLES: usize = 20_000;
 /// Up to this many samples in all are dots with errors; more are a line.
 const DOTS: usize = 1500;
 
-/// Side of a plane, in pixels of the page.
-const SIDE: f64 = 150.0;
+/// Outliers are cut off if with them the axis would be this many times as long.
+const FLAT: f64 = 20.0;
+
+/// Triangles of what is cut off stand at least this far apart, in pixels of the page.
+const APART: f64 = 8.0;
 
 /// One drawing.
-pub(in super::super) enum Drawing {
+pub(in super::super) struct Drawing {
+    title: String,
+    /// Colours and what they stand for.
+    key: Vec<(RGBColor, String)>,
+    /// What to know when looking at it.
+    note: String,
+    body: Body,
+}
+
+enum Body {
     /// Samples.
-    Chart(Chart, Vec<(RGBColor, String)>),
+    Chart(Chart),
     /// Planes of an image, side by side.
-    Planes(String, Vec<Plane>),
+    Planes(Vec<Plane>),
 }
 
-/// A plane, scaled to what can be seen.
-pub(in super::super) struct Plane {
-    label: String,
-    width: usize,
-    /// Line after line. None where there is no value.
-    pixels: Vec<Option<RGBColor>>,
-}
-
-/// Drawings of what was measured.
-pub(in super::super) fn drawings(measured: &[Measured]) -> Vec<Drawing> {
-    measured.iter().filter_map(drawing).collect()
-}
-
-fn drawing(measured: &Measured) -> Option<Drawing> {
-    let (name, axis, value, groups) = match measured {
-        Measured::Planes { name, planes } => {
-            let colour = in_colour(planes);
-            return Some(Drawing::Planes(name.clone(), colour.into_iter().chain(planes.iter().map(stretch)).collect()));
+/// Drawings of what was measured; of what can't be drawn, the column and why.
+pub(in super::super) fn drawings(measured: &[Measured]) -> (Vec<Drawing>, Vec<(String, String)>) {
+    let (mut drawn, mut undrawn) = (Vec::new(), Vec::new());
+    for one in measured {
+        match one {
+            Measured::Planes { name, unit, planes: pixels } => drawn.push(Drawing {
+                title: name.clone(),
+                key: Vec::new(),
+                note: note(pixels, unit.as_deref()),
+                body: Body::Planes(planes(pixels)),
+            }),
+            Measured::Samples { name, axis, value, groups, left_out } => match samples(name, axis, value, groups) {
+                Some(mut drawing) => {
+                    if *left_out > 0 {
+                        let all = counted(*left_out);
+                        drawing.note += &format!("{all} left out: flagged or not finite. ");
+                    }
+                    drawn.push(drawing);
+                }
+                None => undrawn.push((name.clone(), "its numbers are too large for an axis".into())),
+            },
+            Measured::Undrawn { name, reason } => undrawn.push((name.clone(), reason.clone())),
         }
-        Measured::Samples { name, axis, value, groups } => (name, axis, value, groups),
-    };
+    }
+    (drawn, undrawn)
+}
+
+fn samples(name: &str, axis: &Quantity, value: &Quantity, groups: &[(String, Vec<Sampled>)]) -> Option<Drawing> {
     let all = || groups.iter().flat_map(|(_, samples)| samples);
-    let x = Axis::linear(&label(axis), all().map(|s| s.at))?;
-    let y = Axis::linear(&label(value), robust(&all().map(|s| s.value).collect::<Vec<_>>()))?;
     let scattered = ["time", "phase"].contains(&axis.name.as_str()) || groups.len() > 1;
     let dots = scattered && all().count() <= DOTS;
-    let (mut layers, mut key) = (Vec::new(), Vec::new());
+    let x = Axis::linear(&label(axis), all().map(|s| s.at))?;
+    let y = Axis::linear(&label(value), range(all().copied(), dots))?;
+    let mut layers = Vec::new();
+    let (mut key, mut cut) = (Vec::new(), 0);
     for ((group, samples), colour) in coloured(groups) {
+        let colour = if group.is_empty() { BLUE } else { colour };
         let mut samples: Vec<&Sampled> = spread(samples.len(), SAMPLES).filter_map(|i| samples.get(i)).collect();
         samples.sort_by(|a, b| a.at.total_cmp(&b.at));
         if !group.is_empty() {
-            key.push((colour, format!("{group}, {} samples", samples.len())));
+            key.push((colour, format!("{group}, {}", counted(samples.len()))));
         }
-        let inside = |v: f64| v.clamp(y.range.0, y.range.1);
+        let ends = |s: &Sampled| (s.value - s.error, s.value + s.error);
+        let is_inside = |s: &&&Sampled| s.value >= y.range.0 && s.value <= y.range.1;
         if dots {
-            for s in samples.iter().filter(|s| s.error > 0.0) {
-                let points = vec![(s.at, inside(s.value - s.error)), (s.at, inside(s.value + s.error))];
+            let inside = |v: f64| v.clamp(y.range.0, y.range.1);
+            for s in samples.iter().filter(|s| s.error > 0.0).filter(is_inside) {
+                let points = vec![(s.at, inside(ends(s).0)), (s.at, inside(ends(s).1))];
                 layers.push(Layer::Line { points, colour, width: 1.0, opacity: 0.4 });
             }
-            let dot = |s: &&Sampled| Dot {
-                at: (s.at, inside(s.value)),
-                colour,
-                title: format!("{group} {}: {}", s.at, s.value),
-            };
-            layers.push(Layer::Dots { dots: samples.iter().map(dot).collect(), radius: 2.5, opacity: 0.9 });
+            let dot =
+                |s: &&Sampled| Dot { at: (s.at, s.value), colour, title: format!("{group} {}: {}", s.at, s.value) };
+            let dots = samples.iter().filter(is_inside).map(dot).collect();
+            layers.push(Layer::Dots { dots, radius: 2.5, opacity: 0.9 });
         } else {
-            let points = samples.iter().map(|s| (s.at, inside(s.value))).collect();
-            let colour = if group.is_empty() { BLUE } else { colour };
+            if samples.iter().any(|s| s.error > 0.0) {
+                let points = samples.iter().map(|s| (s.at, ends(s).0, ends(s).1)).collect();
+                layers.push(Layer::Band { points, colour, opacity: 0.25 });
+            }
+            let points = samples.iter().map(|s| (s.at, s.value)).collect();
             layers.push(Layer::Line { points, colour, width: 1.0, opacity: 0.9 });
         }
+        let reach = |s: &Sampled| if dots { ends(s) } else { (s.value, s.value) };
+        let upper = samples.iter().filter(|s| reach(s).1 > y.range.1).map(|s| (s.at, Edge::Upper));
+        let lower = samples.iter().filter(|s| reach(s).0 < y.range.0).map(|s| (s.at, Edge::Lower));
+        let beyond: Vec<(f64, Edge)> = upper.chain(lower).collect();
+        cut += beyond.len();
+        if !beyond.is_empty() {
+            layers.push(Layer::Beyond { places: thinned(beyond, x.range), colour });
+        }
+    }
+    let known = all().any(|s| s.error > 0.0);
+    let mut note = match (known, dots) {
+        (true, true) => "Bars are one standard deviation. ".to_owned(),
+        (true, false) => "The light band is one standard deviation to either side. ".to_owned(),
+        (false, _) => String::new(),
+    };
+    if cut > 0 {
+        note += "Triangles stand where something lies beyond the edge. ";
     }
     let size = (2.0 * Chart::SIZE.0, Chart::SIZE.1);
-    Some(Drawing::Chart(Chart { title: name.clone(), size, x, y, layers }, key))
+    let chart = Chart { title: name.into(), size, x, y, layers };
+    Some(Drawing { title: name.into(), key, note, body: Body::Chart(chart) })
+}
+
+fn counted(samples: usize) -> String {
+    if samples == 1 { "1 sample".into() } else { format!("{samples} samples") }
+}
+
+/// Ends of the vertical axis: from the lowest to the highest value, without outliers that would make the rest
+/// flatter than [`FLAT`] times; with errors, as far as these at most double it.
+fn range(samples: impl Iterator<Item = Sampled>, dots: bool) -> Vec<f64> {
+    let sorted = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values
+    };
+    let samples: Vec<Sampled> = samples.collect();
+    // 0.5 % on either side, so that one cosmic ray does not flatten a spectrum.
+    let few = samples.len() / 200;
+    let values = sorted(samples.iter().map(|s| s.value).collect());
+    let outermost = few.max(usize::from(values.len() >= 10));
+    let core = values.get(outermost..values.len() - outermost).unwrap_or_default();
+    let span = |of: &[f64]| of.last().zip(of.first()).map_or(0.0, |(last, first)| last - first);
+    let kept = if span(core) > 0.0 && span(&values) > FLAT * span(core) { core } else { &values };
+    let (Some(&low), Some(&high)) = (kept.first(), kept.last()) else { return Vec::new() };
+    // Alone, a sample has no range but its error.
+    let room = if high > low { 0.5 * (high - low) } else { f64::INFINITY };
+    let drawn = || samples.iter().filter(|s| s.value >= low && s.value <= high);
+    let lowest = sorted(drawn().map(|s| s.value - s.error).collect());
+    let highest = sorted(drawn().map(|s| s.value + s.error).collect());
+    // Each bar counts; of a band, the noisy ends do not.
+    let least = if dots { 0 } else { few };
+    let lowest = lowest.get(least).map_or(low, |v| v.clamp(low - room, low));
+    let highest = highest.iter().rev().nth(least).map_or(high, |v| v.clamp(high, high + room));
+    vec![lowest, highest]
+}
+
+/// Those that stand apart enough to be told apart.
+fn thinned(mut places: Vec<(f64, Edge)>, (from, to): (f64, f64)) -> Vec<(f64, Edge)> {
+    let apart = APART * (to - from) / (2.0 * Chart::SIZE.0);
+    let mut last: Option<(f64, Edge)> = None;
+    places.retain(|place| {
+        let far = last.is_none_or(|last| last.1 != place.1 || place.0 - last.0 >= apart);
+        if far {
+            last = Some(*place);
+        }
+        far
+    });
+    places
 }
 
 /// A colour for each group; where there are more bands than colours, by wavelength from dark to light.
@@ -106,64 +194,12 @@ fn label(quantity: &Quantity) -> String {
     }
 }
 
-/// What is left without the outermost 0.5 % on either side, so that one cosmic ray does not flatten a spectrum.
-fn robust(values: &[f64]) -> Vec<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let cut = sorted.len() / 200;
-    sorted.get(cut..sorted.len() - cut).unwrap_or_default().to_vec()
-}
-
-/// asinh of the flux over the noise, from the background to the brightest.
-fn stretch(plane: &Pixels) -> Plane {
-    let [low, below, middle, above, high] = shares(&plane.values, [0.02, 0.16, 0.5, 0.84, 0.998]);
-    let noise = half(below, above);
-    let scaled = |v: f32| ((v - middle) / (2.0 * noise)).asinh();
-    let (low, high) = (scaled(low), scaled(high));
-    let grey = |v: f32| (255.0 * ((scaled(v) - low) / (high - low).max(f32::MIN_POSITIVE)).clamp(0.0, 1.0)) as u8;
-    let pixels = plane.values.iter().map(|v| v.is_finite().then(|| grey(*v)).map(|g| RGBColor(g, g, g)));
-    Plane { label: plane.label.clone(), width: plane.width, pixels: pixels.collect() }
-}
-
-/// A picture of three bands, the reddest, the middle and the bluest, if there are as many of known wavelength.
-fn in_colour(planes: &[Pixels]) -> Option<Plane> {
-    let known = |p: &'_ Pixels| wavelength_angstrom(&p.label, &BTreeMap::new());
-    let mut bands: Vec<(f64, &Pixels)> = planes.iter().filter_map(|p| Some((known(p)?, p))).collect();
-    bands.sort_by(|a, b| b.0.total_cmp(&a.0));
-    bands.dedup_by(|a, b| a.0 == b.0);
-    let (red, green, blue) = (bands.first()?.1, bands.get(bands.len() / 2)?.1, bands.last()?.1);
-    if bands.len() < 3 || [green, blue].iter().any(|p| p.values.len() != red.values.len()) {
-        return None;
-    }
-    // Surveys differ in the unit of the flux: the noise of each band is its unit here, so that sky is grey.
-    let scaled = [red, green, blue].map(|plane| {
-        let [below, middle, above] = shares(&plane.values, [0.16, 0.5, 0.84]);
-        let noise = half(below, above);
-        plane.values.iter().map(|v| (v - middle) / noise).collect::<Vec<f32>>()
-    });
-    let colours = lupton([&scaled[0], &scaled[1], &scaled[2]], 10.0, 8.0);
-    let pixels = colours.into_iter().map(|[r, g, b]| Some(RGBColor(r, g, b))).collect();
-    Some(Plane { label: format!("{}, {}, {}", red.label, green.label, blue.label), width: red.width, pixels })
-}
-
-/// The values of which such a share is smaller.
-fn shares<const N: usize>(values: &[f32], shares: [f64; N]) -> [f32; N] {
-    let mut sorted: Vec<f32> = values.iter().copied().filter(|v| v.is_finite()).collect();
-    sorted.sort_by(f32::total_cmp);
-    shares.map(|s| sorted.get((s * sorted.len() as f64) as usize).or(sorted.last()).copied().unwrap_or(0.0))
-}
-
-/// Noise, as half of the range of the middle 68 %.
-fn half(below: f32, above: f32) -> f32 {
-    (0.5 * (above - below)).max(f32::MIN_POSITIVE)
-}
-
 impl Drawing {
     /// Height on the page, in its pixels.
     pub(in super::super) fn height(&self) -> f64 {
-        match self {
-            Self::Chart(chart, _) => chart.size.1 + 24.0,
-            Self::Planes(_, planes) => (SIDE + 40.0) * planes.len().div_ceil(Self::per_line()) as f64 + 24.0,
+        match &self.body {
+            Body::Chart(chart) => chart.size.1,
+            Body::Planes(planes) => planes.chunks(Self::per_line()).map(line_height).sum(),
         }
     }
 
@@ -173,46 +209,44 @@ impl Drawing {
 
     /// Heading.
     pub(in super::super) fn title(&self) -> &str {
-        match self {
-            Self::Chart(chart, _) => &chart.title,
-            Self::Planes(name, _) => name,
-        }
+        &self.title
     }
 
     /// Colours and what they stand for.
     pub(in super::super) fn key(&self) -> &[(RGBColor, String)] {
-        match self {
-            Self::Chart(_, key) => key,
-            Self::Planes(..) => &[],
-        }
+        &self.key
+    }
+
+    /// What to know when looking at it.
+    pub(in super::super) fn note(&self) -> &str {
+        &self.note
     }
 
     /// For a page of HTML.
     pub(in super::super) fn figure(&self) -> Result<Figure> {
-        let (body, caption) = match self {
-            Self::Chart(chart, _) => (chart.svg()?, "Without flagged samples; bars are one standard deviation."),
-            Self::Planes(_, planes) => (
-                planes.iter().map(Plane::svg).collect(),
-                "Scaled by asinh of the flux over the noise, each plane for itself; flagged pixels are left out.",
-            ),
+        let body = match &self.body {
+            Body::Chart(chart) => chart.svg()?,
+            Body::Planes(planes) => planes.iter().map(Plane::svg).collect(),
         };
-        let title = self.title().to_owned();
-        Ok(Figure { title, key: self.key().to_vec(), body, caption: caption.into(), wide: true })
+        let (title, key, caption) = (self.title.clone(), self.key.clone(), self.note.clone());
+        Ok(Figure { title, key, body, caption, wide: true })
     }
 
-    /// Draws below a heading.
+    /// Draws below a heading, on a bitmap.
     pub(in super::super) fn draw<B: DrawingBackend>(
         &self,
         area: &DrawingArea<B, Shift>,
     ) -> std::result::Result<(), String> {
-        match self {
+        match &self.body {
             // Text is wider here than in SVG.
-            Self::Chart(chart, _) => chart.draw_on(&area.margin(0, 0, pixels(14.0), 0)),
-            Self::Planes(_, planes) => {
-                for (i, plane) in planes.iter().enumerate() {
-                    let (column, line) = (i % Self::per_line(), i / Self::per_line());
-                    let corner = ((SIDE + 10.0) * column as f64, (SIDE + 40.0) * line as f64);
-                    plane.draw(area, corner)?;
+            Body::Chart(chart) => chart.draw_on(&area.margin(0, 0, pixels(14.0), 0), Surface::Bitmap),
+            Body::Planes(planes) => {
+                let mut top = 0.0;
+                for line in planes.chunks(Self::per_line()) {
+                    for (column, plane) in line.iter().enumerate() {
+                        plane.draw(area, ((SIDE + 10.0) * column as f64, top))?;
+                    }
+                    top += line_height(line);
                 }
                 Ok(())
             }
@@ -220,60 +254,7 @@ impl Drawing {
     }
 }
 
-impl Plane {
-    fn height(&self) -> usize {
-        self.pixels.len().checked_div(self.width).unwrap_or(0)
-    }
-
-    /// Runs of pixels of one colour: line, first column, column after the last, colour. Line 0 of an image is
-    /// its lowest.
-    fn runs(&self) -> impl Iterator<Item = (usize, usize, usize, RGBColor)> {
-        let height = self.height();
-        self.pixels.chunks(self.width.max(1)).enumerate().flat_map(move |(line, pixels)| {
-            let mut runs: Vec<(usize, usize, usize, RGBColor)> = Vec::new();
-            for (column, colour) in pixels.iter().enumerate() {
-                let Some(colour) = *colour else { continue };
-                match runs.last_mut() {
-                    Some(last) if last.2 == column && last.3 == colour => last.2 += 1,
-                    _ => runs.push((height - 1 - line, column, column + 1, colour)),
-                }
-            }
-            runs
-        })
-    }
-
-    fn svg(&self) -> String {
-        let (width, height) = (self.width, self.height());
-        let runs: String = self
-            .runs()
-            .map(|(line, from, to, RGBColor(r, g, b))| {
-                format!("<path d=\"M{from} {line}h{}v1h-{}z\" fill=\"#{r:02x}{g:02x}{b:02x}\"/>", to - from, to - from)
-            })
-            .collect();
-        let label = super::escape(&self.label);
-        format!(
-            "<svg role=\"img\" aria-label=\"{label}\" width=\"{SIDE}\" height=\"{SIDE}\" viewBox=\"0 0 {width} {height}\" \
-             shape-rendering=\"crispEdges\"><title>{label}</title>{runs}</svg>\n"
-        )
-    }
-
-    fn draw<B: DrawingBackend>(
-        &self,
-        area: &DrawingArea<B, Shift>,
-        corner: (f64, f64),
-    ) -> std::result::Result<(), String> {
-        let longest = self.width.max(self.height()).max(1) as f64;
-        let at = |column: usize, line: usize| {
-            let place = |corner: f64, i: usize| pixels(corner + SIDE * i as f64 / longest);
-            (place(corner.0 + 10.0, column), place(corner.1 + 24.0, line))
-        };
-        let style = super::chart::text(super::colours::INK, plotters::style::FontStyle::Normal);
-        let above = (pixels(corner.0 + 10.0), pixels(corner.1 + 4.0));
-        area.draw_text(&self.label, &style, above).map_err(|e| e.to_string())?;
-        for (line, from, to, colour) in self.runs() {
-            let run = Rectangle::new([at(from, line), at(to, line + 1)], colour.filled());
-            area.draw(&run).map_err(|e| e.to_string())?;
-        }
-        Ok(())
-    }
+/// Height of planes side by side with their labels, in pixels of the page.
+fn line_height(planes: &[Plane]) -> f64 {
+    30.0 + planes.iter().map(Plane::tall).fold(0.0, f64::max)
 }

@@ -21,7 +21,7 @@ pub use measured::{Measured, Pixels, Quantity, Sampled};
 pub(crate) use notes::Notes;
 pub use object::{Object, find};
 pub(crate) use stats::Gatherer;
-pub use stats::{ColumnStats, ModalityStats, Overlap, Stats, stats};
+pub use stats::{ColumnStats, DISTINCT, ModalityStats, Overlap, Stats, stats};
 pub use table::Table;
 pub(crate) use table::{at_once, builder};
 pub use validate::{Checks, Finding, validate};

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 /// Texts of a column that has more different ones are names, not classes, and are not counted.
-const DISTINCT: usize = 10_000;
+pub const DISTINCT: usize = 10_000;
 
 /// What a catalogue holds.
 #[derive(Clone, Debug, Serialize)]

@@ -377,3 +377,83 @@ fn measurements_of_any_names_are_told_apart_by_what_they_hold() {
     assert!(matches!(&measured[1], Measured::Planes { name, .. } if name == "image"));
     assert_eq!(facts, [("interval".to_owned(), "0.777777778 s".to_owned())]);
 }
+
+/// One row with the planes of an image, each of lines.
+fn image(planes: &[&[&[f32]]]) -> ArrayRef {
+    let mut image = ListBuilder::new(ListBuilder::new(ListBuilder::new(Float32Builder::new())));
+    for plane in planes {
+        for line in *plane {
+            image.values().values().values().append_slice(line);
+            image.values().values().append(true);
+        }
+        image.values().append(true);
+    }
+    image.append(true);
+    Arc::new(image.finish())
+}
+
+fn measured(column: ArrayRef) -> Vec<Measured> {
+    let row = RecordBatch::try_from_iter([("seen", column)]).expect("a batch");
+    Object { id: "a".into(), file: "a.parquet".into(), row, units: Default::default() }.measured().0
+}
+
+fn structure(fields: &[(&str, ArrayRef)]) -> ArrayRef {
+    let types: Vec<Field> = fields.iter().map(|(name, a)| Field::new(*name, a.data_type().clone(), true)).collect();
+    Arc::new(StructArray::new(Fields::from(types), fields.iter().map(|(_, a)| a.clone()).collect(), None))
+}
+
+#[test]
+fn what_cannot_be_drawn_is_said_with_its_reason() {
+    let reasons = |column: ArrayRef| -> Vec<String> {
+        let reason = |m: Measured| match m {
+            Measured::Undrawn { name, reason } => format!("{name}: {reason}"),
+            drawn => format!("{drawn:?}").chars().take(6).collect(),
+        };
+        measured(column).into_iter().map(reason).collect()
+    };
+    let nan = f32::NAN;
+    assert_eq!(reasons(image(&[&[&[1.], &[2., 3.]]])), ["seen: the lines of its plane differ in length"]);
+    let three = image(&[&[&[1., 2.], &[3., 4.]], &[&[1., 2.], &[3.]], &[&[nan, nan], &[nan, nan]]]);
+    let said = ["Planes", "seen: every pixel of 1 of its 3 planes is flagged or not finite"];
+    assert_eq!(reasons(three), [said[0], said[1], "seen: the lines of 1 of its 3 planes differ in length"]);
+    assert_eq!(reasons(lists(&[&[nan]])), ["seen: every sample is flagged or not finite"]);
+    let masks = structure(&[("mask", lists(&[&[1.0]]))]);
+    assert_eq!(reasons(masks), ["seen: none of its fields holds values"]);
+}
+
+#[test]
+fn pixels_know_their_width_on_the_sky() {
+    let flux = image(&[&[&[1., 2.]], &[&[3., 4.]]]);
+    let scales = |scale: ArrayRef| match measured(structure(&[("flux", flux.clone()), ("scale", scale)])).as_slice() {
+        [Measured::Planes { planes, .. }] => planes.iter().map(|p| p.scale.clone().map(|s| s.0)).collect::<Vec<_>>(),
+        other => panic!("planes, not {other:?}"),
+    };
+    // One for all planes, or one for each; 0 is none.
+    assert_eq!(scales(Arc::new(Float64Array::from(vec![0.25]))), [Some(0.25), Some(0.25)]);
+    assert_eq!(scales(lists(&[&[0.5, 0.0]])), [Some(0.5), None]);
+}
+
+fn left_out(measured: &[Measured]) -> Vec<usize> {
+    let of = |m: &Measured| if let Measured::Samples { left_out, .. } = m { Some(*left_out) } else { None };
+    measured.iter().filter_map(of).collect()
+}
+
+#[test]
+fn few_samples_along_t_have_it_as_their_axis() {
+    let phot = structure(&[("mag", lists(&[&[18., 17.]])), ("t", lists(&[&[3., 9.]]))]);
+    let found = measured(phot);
+    assert_eq!(left_out(&found), [0]);
+    assert_eq!(left_out(&measured(lists(&[&[1.0, f32::NAN, 3.0]]))), [1]);
+    let [Measured::Samples { axis, value, groups, .. }] = found.as_slice() else { panic!("not {found:?}") };
+    assert_eq!((axis.name.as_str(), value.name.as_str()), ("t", "mag"));
+    assert_eq!(groups[0].1[1], Sampled { at: 9.0, value: 17.0, error: 0.0 });
+}
+
+#[test]
+fn a_struct_of_plain_values_is_columns() {
+    let row = RecordBatch::try_from_iter([("fit", structure(&[("chi2", Arc::new(Float64Array::from(vec![1.5])))]))]);
+    let row = row.expect("a batch");
+    let (drawn, facts) = Object { id: "a".into(), file: "a.parquet".into(), row, units: Default::default() }.measured();
+    assert!(drawn.is_empty());
+    assert_eq!(facts, [("fit.chi2".to_owned(), "1.5".to_owned())]);
+}
