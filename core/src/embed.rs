@@ -124,25 +124,6 @@ impl Embed {
     }
 }
 
-impl Embed {
-    /// Which coordinates some valid token of each object knows: `[B][C]`.
-    ///
-    /// # Errors
-    /// If shapes disagree.
-    pub(crate) fn known(&self, tokens: &Tokens) -> Result<Vec<Vec<bool>>> {
-        let (coordinates, valid) = (tokens.coordinates.to_vec3::<f32>()?, tokens.valid.to_vec2::<u8>()?);
-        let objects = coordinates.iter().zip(&valid).zip(&tokens.present);
-        let known = objects.map(|((tokens, valid), present)| {
-            let of = |(i, embed): (usize, &CoordinateEmbed)| {
-                let mut own = tokens.iter().zip(valid).filter(|(_, valid)| **valid == 1 && *present);
-                own.any(|(token, _)| token.get(i).is_some_and(|value| embed.knows(*value)))
-            };
-            self.coordinates.iter().enumerate().map(of).collect()
-        });
-        Ok(known.collect())
-    }
-}
-
 impl CoordinateEmbed {
     /// Whether a coordinate says anything.
     fn knows(&self, value: f32) -> bool {

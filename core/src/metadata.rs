@@ -19,19 +19,39 @@ use std::collections::BTreeMap;
 /// Keys of `[modality.NAME]` that the framework reads, for any modality.
 pub const KEYS: [&str; 2] = ["metadata", "metadata_dropout"];
 
-/// Share of the objects for which a coordinate is dropped in training, unless the config says another.
-const DROPOUT: f64 = 0.1;
+/// Values of a number that are enough to say where it lies: any place among them will do, and a pass over all objects takes long.
+const ENOUGH: usize = 4096;
 
 /// Periods of a coordinate of a place on the unit sphere: from a degree to four times its range.
 const SPHERE: Encoding = Encoding::Fourier { shortest: 0.02, longest: 8.0, frequencies: 8 };
+
+/// Keys of `[modality.NAME]` beside those of its kind.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModalityKeys {
+    /// How the measurement becomes tokens: a table with the `kind` of a tokenizer and its keys.
+    pub tokenizer: BTreeMap<String, Value>,
+    /// What is known about the measurement, as `[modality.NAME.metadata.KEY]`: every token of the object is told it. Default none.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, MetadataConfig>,
+    /// Training only: the share of the objects for which each `metadata` is hidden, drawn anew each epoch and for each KEY by itself, so
+    /// that the model can be used where it is unknown. So is what the tokenizer tells about the measurement: its own `metadata`, and a
+    /// table's `error`. 0 (nothing is hidden) to below 1, default 0.1.
+    #[serde(default = "dropout")]
+    pub metadata_dropout: f64,
+}
+
+fn dropout() -> f64 {
+    0.1
+}
 
 /// Keys of `[modality.NAME.metadata.KEY]`.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MetadataConfig {
     /// How the value goes into the model: `fourier` (a number; give `shortest` and `longest`), `log` (a positive number whose
-    /// ratios matter; give `smallest` and `largest`), `categorical` (text, whole numbers or flags), or `sphere` (right ascension and
-    /// declination in degrees).
+    /// ratios matter; give `smallest` and `largest`), `categorical` (text, whole numbers or flags), or `sphere` (right ascension
+    /// and declination in degrees).
     pub encoder: Encoder,
     /// The column; default KEY.
     #[serde(default)]
@@ -64,13 +84,13 @@ pub struct MetadataConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Encoder {
-    /// Sines and cosines of the number.
+    /// Sines and cosines of the number, from the median of the training split on: dates may be far from 0.
     Fourier,
     /// Sines and cosines of its logarithm.
     Log,
-    /// A learned vector per text.
+    /// A learned vector per text; an empty one is unknown.
     Categorical,
-    /// A place on the sky.
+    /// A place on the sky; a declination outside -90 to 90, or a right ascension outside -360 to 360, such as -999, is unknown.
     Sphere,
 }
 
@@ -132,7 +152,7 @@ pub(crate) struct Metadata {
 impl Metadata {
     /// Reads `metadata` and `metadata_dropout` of a modality's table.
     pub(crate) fn read(modality: &str, section: &Section) -> Result<Self> {
-        let dropout = section.get("metadata_dropout")?.unwrap_or(DROPOUT);
+        let dropout = section.get("metadata_dropout")?.unwrap_or_else(dropout);
         if !(0.0..1.0).contains(&dropout) {
             return Err(section.reject("metadata_dropout", format!("expected 0 up to below 1, got {dropout}")));
         }
@@ -175,30 +195,36 @@ impl Metadata {
             return Ok(());
         }
         let mut counts: Vec<BTreeMap<String, u64>> = vec![BTreeMap::new(); self.entries.len()];
-        let mut ranges: Vec<Option<(f64, f64)>> = vec![None; self.entries.len()];
+        let mut values: Vec<Vec<f64>> = vec![Vec::new(); self.entries.len()];
         for rows in rows {
             let rows = rows?;
-            for ((entry, counts), range) in self.entries.iter().zip(&mut counts).zip(&mut ranges) {
+            for ((entry, counts), values) in self.entries.iter().zip(&mut counts).zip(&mut values) {
                 match &entry.source {
                     Source::Category { column, .. } => {
                         for text in labels(&rows, column)?.into_iter().flatten() {
                             *counts.entry(text).or_default() += 1;
                         }
                     }
-                    Source::Number { column, .. } => {
-                        for value in rows.numbers(column)?.into_iter().flatten() {
-                            let (low, high) = range.unwrap_or((value, value));
-                            *range = Some((low.min(value), high.max(value)));
-                        }
+                    Source::Number { column, .. } if entry.learns() => {
+                        let room = ENOUGH.saturating_sub(values.len());
+                        values.extend(rows.numbers(column)?.into_iter().flatten().take(room));
                     }
-                    Source::Sphere(_) => {}
+                    Source::Number { .. } | Source::Sphere(_) => {}
                 }
             }
+            let knows = |(entry, values): (&Entry, &Vec<f64>)| match entry.source {
+                Source::Category { .. } => false,
+                _ => !entry.learns() || values.len() == ENOUGH,
+            };
+            if self.entries.iter().zip(&values).all(knows) {
+                break;
+            }
         }
-        for ((entry, counts), range) in self.entries.iter_mut().zip(counts).zip(ranges) {
-            let learns = entry.learns();
-            if let (Source::Number { origin, .. }, Some((low, high)), true) = (&mut entry.source, range, learns) {
-                *origin = middle(low, high);
+        for ((entry, counts), mut values) in self.entries.iter_mut().zip(counts).zip(values) {
+            if let Source::Number { origin, .. } = &mut entry.source {
+                // The median: one -999 among dates must not move it, or they are coarse again.
+                values.sort_by(f64::total_cmp);
+                *origin = values.get(values.len() / 2).copied().unwrap_or(0.0);
             }
             let Source::Category { column, most, texts } = &mut entry.source else { continue };
             if counts.is_empty() {
@@ -316,14 +342,6 @@ impl Metadata {
         }
         Ok(columns)
     }
-}
-
-/// A round number in the middle of a range, so that small changes of the data do not change it.
-fn middle(low: f64, high: f64) -> f64 {
-    let (middle, width) = (0.5 * (low + high), (high - low).max(f64::MIN_POSITIVE));
-    let step = 10f64.powf(width.log10().floor());
-    let round = (middle / step).round() * step;
-    if round.is_finite() && (round - middle).abs() <= width { round } else { middle }
 }
 
 /// Texts without blanks at their ends; an empty one is none.

@@ -5,6 +5,8 @@
 use crate::random::{self, Random};
 use crate::{Mode, Result};
 use candle_core::{DType, Device, Tensor};
+use rand::Rng;
+use rand_distr::StandardNormal;
 use std::borrow::Cow;
 
 /// Whether tokens are values or codes.
@@ -76,6 +78,47 @@ pub struct TokenSpec {
     pub max_tokens: usize,
     /// The C coordinates.
     pub coordinates: Vec<Coordinate>,
+}
+
+/// Tokens per object that [`TokenSpec::made_up`] gives, at most.
+const MADE_UP: usize = 4;
+
+impl TokenSpec {
+    /// A few random tokens for each of `objects` objects, at random coordinates that are all known.
+    ///
+    /// # Errors
+    /// If a tensor can't be made.
+    pub(crate) fn made_up(&self, objects: usize, random: &mut Random) -> Result<Tokens> {
+        let t = self.max_tokens.min(MADE_UP);
+        let values = match self.kind {
+            TokenKind::Patches { width } => {
+                let values: Vec<f32> = (0..objects * t * width).map(|_| random.sample(StandardNormal)).collect();
+                TokenValues::Patches(Tensor::from_vec(values, (objects, t, width), &Device::Cpu)?)
+            }
+            TokenKind::Codes { vocabulary } => {
+                let code = |_| (vocabulary as f64 * random.random::<f64>()) as u32;
+                let codes: Vec<u32> = (0..objects * t).map(code).collect();
+                TokenValues::Codes(Tensor::from_vec(codes, (objects, t), &Device::Cpu)?)
+            }
+        };
+        let mut coordinates = Vec::with_capacity(objects * t * self.coordinates.len());
+        for coordinate in (0..objects * t).flat_map(|_| &self.coordinates) {
+            let share: f64 = random.random();
+            let value = match coordinate.encoding {
+                Encoding::Fourier { longest, .. } => longest * share,
+                Encoding::Log { smallest, largest, .. } => smallest * (largest / smallest).powf(share),
+                Encoding::Category { size } => (size as f64 * share).floor(),
+            };
+            coordinates.push(value as f32);
+        }
+        Ok(Tokens {
+            values,
+            valid: Tensor::ones((objects, t), DType::U8, &Device::Cpu)?,
+            coordinates: Tensor::from_vec(coordinates, (objects, t, self.coordinates.len()), &Device::Cpu)?,
+            weights: None,
+            present: vec![true; objects],
+        })
+    }
 }
 
 /// The values of tokens.
@@ -268,6 +311,7 @@ pub fn scatter_rows(x: &Tensor, rows: &[u32], batch: usize) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Parameters, embed::Embed};
 
     #[test]
     fn weights_have_the_shape_of_the_values() -> Result<()> {
@@ -287,6 +331,33 @@ mod tests {
         for wrong in [Tensor::zeros((2, 3), float, cpu)?, Tensor::zeros((2, 3, 4), DType::F64, cpu)?] {
             let error = check(wrong).expect_err("refused").to_string();
             assert!(error.contains("tokenizer of `spectrum`, weights") && error.contains("F32 [2, 3, 4]"), "{error}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn of_tokens_that_are_made_up_nothing_is_missing() -> Result<()> {
+        let encodings = [
+            Encoding::Fourier { shortest: 1.0, longest: 100.0, frequencies: 4 },
+            Encoding::Log { smallest: 0.1, largest: 10.0, frequencies: 4 },
+            Encoding::Category { size: 3 },
+        ];
+        let named = encodings.into_iter().zip(["a", "b", "c"]);
+        let coordinates: Vec<Coordinate> = named
+            .map(|(encoding, name)| Coordinate { name: name.into(), unit: "", encoding, metadata: true })
+            .collect();
+        for kind in [TokenKind::Patches { width: 2 }, TokenKind::Codes { vocabulary: 5 }] {
+            let spec = TokenSpec { kind, max_tokens: 3, coordinates: coordinates.clone() };
+            let tokens = spec.made_up(2, &mut random::stream(1, "test", &[]))?;
+            tokens.check("test", &spec)?;
+            assert_eq!(tokens.present, [true; 2]);
+            let parameters = Parameters::new(1, &Device::Cpu);
+            let segment = Embed::new("test", &spec, 8, &parameters)?.forward(&tokens, &Device::Cpu)?.expect("present");
+            let gradients = segment.embedded.sqr()?.sum_all()?.backward()?;
+            for (name, parameter) in parameters.all() {
+                let gradient = gradients.get(parameter.var.as_tensor()).expect("a gradient");
+                assert!(gradient.abs()?.max_all()?.to_scalar::<f32>()? > 0.0, "{name} for {kind:?}");
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use clap::Args;
 use panchroma_builder::ingest::Mapping;
 use panchroma_core::data::DataConfig;
 use panchroma_core::evaluate::{EvaluateConfig, ProbeKeys};
-use panchroma_core::metadata::MetadataConfig;
+use panchroma_core::metadata::ModalityKeys;
 use panchroma_core::registry::Catalogue;
 use panchroma_core::train::TrainConfig;
 use panchroma_core::{Error, Kind, Registry, Result, RunConfig};
@@ -16,8 +16,8 @@ use std::fmt::Write;
 /// Arguments of `docs`.
 #[derive(Args)]
 pub(super) struct DocsArgs {
-    /// A table (`run`, `data`, `train`, `evaluate`, `probe`), a plugin's kind (`spectrum`, `contrastive`, ...) or
-    /// `ingest`, the mapping of `panchroma data ingest`; all if left out
+    /// A table (`run`, `data`, `modality`, `train`, `evaluate`, `probe`), a plugin's kind (`spectrum`, `contrastive`, ...)
+    /// or `ingest`, the mapping of `panchroma data ingest`; all if left out
     name: Option<String>,
 }
 
@@ -63,7 +63,7 @@ fn chapters(registry: &Registry) -> Vec<Chapter> {
     // Its own keys are not all that it needs.
     let modality = "[modality.NAME]\ntokenizer = { kind = \"...\" }   # required: one of the tokenizers";
     plugins(&registry.modalities, modality, &mut chapters);
-    chapters.push(table("metadata", "`[modality.NAME.metadata.KEY]`, for any modality", &inline::<MetadataConfig>()));
+    chapters.push(table("modality", "`[modality.NAME]`, beside the keys of its kind", &inline::<ModalityKeys>()));
     plugins(&registry.tokenizers, "[modality.NAME.tokenizer]", &mut chapters);
     plugins(&registry.trunks, "[trunk]", &mut chapters);
     plugins(&registry.heads, "[head.NAME]", &mut chapters);
@@ -140,9 +140,9 @@ fn keys(schema: &Value) -> String {
                 let _ = writeln!(text, "  - `{value}`: {meaning}");
             }
         }
-        let item = property.get("items").filter(|i| i.get("properties").is_some());
-        let inner = item.or_else(|| property.get("additionalProperties").filter(|p| p.get("properties").is_some()));
-        let inner = inner.or_else(|| Some(property).filter(|p| p.get("properties").is_some()));
+        let tables = ["items", "additionalProperties"].iter().filter_map(|key| property.get(key));
+        let choices = property.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+        let inner = tables.chain(choices).chain([property]).find(|p| p.get("properties").is_some());
         for line in inner.map(keys).unwrap_or_default().lines() {
             let _ = writeln!(text, "  {line}");
         }

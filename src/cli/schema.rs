@@ -3,7 +3,7 @@
 use super::print_json;
 use panchroma_core::data::DataConfig;
 use panchroma_core::evaluate::{EvaluateConfig, ProbeKeys};
-use panchroma_core::metadata::MetadataConfig;
+use panchroma_core::metadata::ModalityKeys;
 use panchroma_core::reexport::schemars::{JsonSchema, schema_for};
 use panchroma_core::registry::Catalogue;
 use panchroma_core::train::TrainConfig;
@@ -16,10 +16,8 @@ pub(super) fn run() -> Result<()> {
 
 /// The schema of a whole config with the plugins of `registry`.
 fn config_schema(registry: &Registry) -> Value {
-    let tokenizer = any_of(&registry.tokenizers, &json!({}));
-    let metadata = json!({ "type": "object", "additionalProperties": inline::<MetadataConfig>() });
-    let dropout = json!({ "type": "number", "default": 0.1, "description": "Share of the objects for which each metadata is dropped in training." });
-    let own = json!({ "tokenizer": tokenizer, "metadata": metadata, "metadata_dropout": dropout });
+    let mut own = inline::<ModalityKeys>()["properties"].take();
+    own["tokenizer"] = any_of(&registry.tokenizers, &json!({}));
     let modality = any_of(&registry.modalities, &own);
     let weight = json!({ "type": "number", "default": 1.0, "description": "Weight of this head in the loss." });
     let head = any_of(&registry.heads, &json!({ "weight": weight }));

@@ -309,11 +309,8 @@ fn canonical(files: &[ParquetFile], owners: &[&Path], columns: &[Column]) -> Res
             return Err(error);
         }
         let Some(leaf) = leaf else { continue };
-        let leaf = match column.kind {
-            ColumnKind::Text | ColumnKind::Label => ColumnKind::Text.widest(),
-            _ if leaf.is_primitive() || leaf == DataType::Boolean => leaf,
-            _ => column.kind.widest(),
-        };
+        // A label keeps its type where all files agree: somebody else may read the column as flags or numbers.
+        let leaf = if leaf.is_primitive() || leaf == DataType::Boolean { leaf } else { column.kind.widest() };
         let canonical = Canonical { path: column.path.clone(), leaf, depth: column.depth };
         wanted.entry(&column.path).or_insert(canonical);
     }

@@ -143,9 +143,9 @@ fn times_far_from_zero_keep_their_differences() {
     let found: Vec<f32> = added(&metadata, &rows, Mode::Evaluate, 0).iter().map(|o| o[0][1]).collect();
     assert!((found[1] - found[0] - 0.1).abs() < 1e-4, "{found:?}");
     assert!((found[2] - found[0] - 499.7).abs() < 1e-3 && found[3].is_nan(), "{found:?}");
-    // A round number in the middle, which a checkpoint keeps.
+    // The median, which a checkpoint keeps.
     let kept = metadata.fitted();
-    assert_eq!(kept, json!({ "jd": 2_459_300.0 }));
+    assert_eq!(kept, json!({ "jd": 2_459_000.4 }));
     let mut other = self::metadata(text).expect("a table");
     other.restore(&kept).expect("restores");
     assert_eq!(
@@ -158,9 +158,27 @@ fn times_far_from_zero_keep_their_differences() {
 }
 
 #[test]
-fn origins_are_round_and_inside() {
-    assert_eq!([middle(2_459_000.3, 2_459_500.0), middle(-1.0, 1.0), middle(5.0, 5.0)], [2_459_300.0, 0.0, 5.0]);
-    assert_eq!(middle(0.012, 0.018), 0.015);
+fn a_date_of_nonsense_does_not_make_the_others_coarse() {
+    let text = "[metadata.jd]\nencoder = \"fourier\"\nshortest = 1\nlongest = 1000\n";
+    // A step of single precision at 2,459,000 is 0.25, and at half of it 0.125; 1e300 has no room for any date beside it.
+    for nonsense in [-999.0, 0.0, 1e300] {
+        let mut metadata = metadata(text).expect("a table");
+        let rows = numbers("jd", &[Some(2_459_000.3), Some(nonsense), Some(2_459_000.4), Some(2_459_500.0)]);
+        metadata.fit(&mut std::iter::once(Ok(rows.clone()))).expect("fits");
+        let found: Vec<f32> = added(&metadata, &rows, Mode::Evaluate, 0).iter().map(|o| o[0][1]).collect();
+        assert!((found[2] - found[0] - 0.1).abs() < 1e-4, "{nonsense}: {found:?}");
+    }
+}
+
+#[test]
+fn a_few_thousand_numbers_say_where_they_lie() {
+    let text = "[metadata.jd]\nencoder = \"fourier\"\nshortest = 1\nlongest = 1000\n";
+    let mut metadata = metadata(text).expect("a table");
+    let chunk = numbers("jd", &[Some(2_459_000.3); 1024]);
+    let mut read = 0;
+    metadata.fit(&mut std::iter::repeat_with(|| Ok(chunk.clone())).take(100).inspect(|_| read += 1)).expect("fits");
+    // Four times 1024 are 4096.
+    assert_eq!((read, metadata.fitted()), (4, json!({ "jd": 2_459_000.3 })));
 }
 
 #[test]
@@ -190,4 +208,70 @@ fn what_is_no_place_is_unknown() {
     let known: Vec<bool> =
         added(&metadata, &rows, Mode::Evaluate, 0).iter().map(|o| o[0][1..].iter().all(|v| v.is_finite())).collect();
     assert_eq!(known, [true, false, false, false, true]);
+}
+
+#[test]
+fn what_the_tokenizer_tells_of_the_measurement_is_hidden_too() {
+    let metadata = metadata("metadata_dropout = 0.5\n").expect("a table");
+    let rows = rows(&[Some("des"); 200], &[None; 200]);
+    // As the error of a table's column.
+    let encoding = Encoding::Log { smallest: 1e-3, largest: 1e2, frequencies: 6 };
+    let mut spec = spec();
+    spec.coordinates.push(Coordinate { name: "error".into(), unit: "", encoding, metadata: true });
+    let tokens = || Tokens {
+        values: TokenValues::Patches(Tensor::zeros((200, 2, 1), DType::F32, &Device::Cpu).expect("zeros")),
+        valid: Tensor::ones((200, 2), DType::U8, &Device::Cpu).expect("ones"),
+        coordinates: Tensor::full(7f32, (200, 2, 2), &Device::Cpu).expect("full"),
+        weights: None,
+        present: vec![true; 200],
+    };
+    for (mode, hidden) in [(Mode::Train, 60..140), (Mode::Evaluate, 0..1)] {
+        let context = PrepareContext { mode, seed: 1, epoch: 0, modality: "table" };
+        let found = metadata.add(tokens(), &rows, &spec, &context).expect("adds");
+        let found = found.coordinates.to_vec3::<f32>().expect("f32");
+        assert!(found.iter().all(|object| object.iter().all(|token| token[0] == 7.0)), "where a token stands");
+        assert!(hidden.contains(&found.iter().filter(|object| object[0][1].is_nan()).count()), "{mode:?}");
+    }
+}
+
+#[test]
+fn a_restored_model_reads_unknown_surveys_and_missing_values_as_nothing() {
+    let text = "[metadata.survey]\nencoder = \"categorical\"\n[metadata.jd]\ncolumn = \"seeing\"\nencoder = \"fourier\"\n\
+                shortest = 1\nlongest = 1000\n[metadata.place]\nencoder = \"sphere\"\n";
+    let mut trained = metadata(text).expect("a table");
+    let seen = rows(&[Some("des"), Some("sdss")], &[Some(2_459_000.0), Some(2_459_100.0)]);
+    trained.fit(&mut std::iter::once(Ok(seen.clone()))).expect("fits");
+    let kept = serde_json::from_str(&trained.fitted().to_string()).expect("JSON");
+    let mut restored = metadata(text).expect("a table");
+    restored.restore(&kept).expect("restores");
+
+    let plain = metadata("").expect("no metadata");
+    // One embedding for both: the parameters of a name and seed are the same.
+    let embedded = |metadata: &Metadata, rows: &Rows| {
+        let spec = metadata.extend(&spec());
+        let parameters = crate::Parameters::new(1, &Device::Cpu);
+        let embed = crate::embed::Embed::new("image", &spec, 8, &parameters).expect("parameters");
+        let tokens = Tokens {
+            values: TokenValues::Patches(Tensor::ones((rows.len(), 1, 1), DType::F32, &Device::Cpu).expect("ones")),
+            valid: Tensor::ones((rows.len(), 1), DType::U8, &Device::Cpu).expect("ones"),
+            coordinates: Tensor::zeros((rows.len(), 1, 1), DType::F32, &Device::Cpu).expect("zeros"),
+            weights: None,
+            present: vec![true; rows.len()],
+        };
+        let context = PrepareContext { mode: Mode::Evaluate, seed: 1, epoch: 0, modality: "image" };
+        let tokens = metadata.add(tokens, rows, &spec, &context).expect("adds");
+        let segment = embed.forward(&tokens, &Device::Cpu).expect("embeds").expect("present");
+        segment.embedded.squeeze(1).expect("one token").to_vec2::<f32>().expect("f32")
+    };
+    assert_eq!(embedded(&restored, &seen), embedded(&trained, &seen));
+    assert_ne!(embedded(&restored, &seen)[0], embedded(&plain, &seen)[0]);
+    let place = |values: Vec<Option<f64>>| Arc::new(Float64Array::from(values)) as ArrayRef;
+    let new = RecordBatch::try_from_iter([
+        ("survey", Arc::new(StringArray::from(vec![Some("euclid"), None])) as ArrayRef),
+        ("seeing", place(vec![None, Some(f64::NAN)])),
+        ("ra", place(vec![Some(f64::NAN), None])),
+        ("dec", place(vec![Some(5.0), Some(5.0)])),
+    ]);
+    let new = Rows::new(vec!["a".into(), "b".into()], new.expect("columns")).expect("as many names as rows");
+    assert_eq!(embedded(&restored, &new), embedded(&plain, &new));
 }

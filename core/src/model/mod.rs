@@ -10,6 +10,7 @@ use bad_rows::BadRows;
 
 use crate::embed::Embed;
 use crate::metadata::{self, Metadata};
+use crate::random;
 use crate::tokens::Forward;
 use crate::{
     Arrays, Batch, Column, Error, Experiment, Features, Head, HeadContext, HeadOutput, Modality, ModalityContext, Mode,
@@ -236,30 +237,18 @@ impl Model {
         batch.tokens.values().any(|t| t.present.contains(&true))
     }
 
-    /// What the objects of a batch show of each modality, by the names of the parameters that it takes to read: the modality itself,
-    /// and each coordinate that is known. Per object.
-    pub(crate) fn shown(&self, batch: &Batch) -> Result<Vec<Vec<String>>> {
-        let mut shown = vec![Vec::new(); batch.len()];
-        for part in &self.parts {
-            let Some(tokens) = batch.tokens.get(&part.name) else { continue };
-            for ((shown, known), present) in shown.iter_mut().zip(part.embed.known(tokens)?).zip(&tokens.present) {
-                if *present {
-                    shown.push(part.name.clone());
-                }
-                let known = part.spec.coordinates.iter().zip(known).filter(|(_, known)| *known);
-                shown.extend(known.map(|(coordinate, _)| format!("embed.{}.{}", part.name, coordinate.name)));
-            }
-        }
-        Ok(shown)
-    }
-
-    /// Every name that [`Self::shown`] can give.
-    pub(crate) fn showable(&self) -> Vec<String> {
+    /// The same rows with random tokens of every modality, of which nothing is missing: a parameter that then gets no gradient gets none
+    /// from any object.
+    ///
+    /// # Errors
+    /// If a tensor can't be made.
+    pub(crate) fn made_up(&self, batch: Batch) -> Result<Batch> {
         let of = |part: &Part| {
-            let coordinates = part.spec.coordinates.iter().map(|c| format!("embed.{}.{}", part.name, c.name));
-            std::iter::once(part.name.clone()).chain(coordinates).collect::<Vec<_>>()
+            let mut random = random::stream(self.seed, "made up", &[part.name.as_bytes()]);
+            Ok((part.name.clone(), part.spec.made_up(batch.len(), &mut random)?))
         };
-        self.parts.iter().flat_map(of).collect()
+        let tokens = self.parts.iter().map(of).collect::<Result<_>>()?;
+        Ok(Batch { tokens, ..batch })
     }
 
     /// All heads and the loss. The trunk runs once per view that a head asks for.

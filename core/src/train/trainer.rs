@@ -45,7 +45,7 @@ pub enum Event<'a> {
         /// Objects in all.
         total: usize,
     },
-    /// Parameters of which no object that was looked at shows what they read, so that nothing is known of their gradients.
+    /// Parameters of which no object that was looked at shows what they read: they learn once one does.
     Untried(Vec<String>),
     /// The data is open and the model built.
     Ready {

@@ -14,11 +14,12 @@ pub enum ColumnMeaning {
     Number,
     /// True or false.
     Flag,
-    /// A text that names a class; the classes are learned from the training split.
+    /// A text, a whole number or a flag that names a class; the classes are learned from the training split. An empty text is missing.
     Category,
     /// An angle in degrees, so that 359 and 1 are neighbours.
     Angle,
-    /// A place on the sky: right ascension and declination in degrees, in two columns, as a point on the unit sphere.
+    /// A place on the sky: right ascension and declination in degrees, in two columns, as a point on the unit sphere. A declination
+    /// outside -90 to 90, or a right ascension outside -360 to 360, such as -999, is missing.
     Sky,
 }
 
@@ -54,7 +55,8 @@ pub struct ColumnConfig {
     #[serde(default)]
     pub max_categories: Option<usize>,
     /// For `number`: the column with its standard error, in the same unit. Its token is told how large that is after scaling; where it
-    /// is missing or not above 0 it is unknown. Default none.
+    /// is missing or not above 0 it is unknown. In training `metadata_dropout` of the modality, by default 0.1, hides it for a share of
+    /// the objects, so that the model also works without. Default none.
     #[serde(default)]
     pub error: Option<String>,
     /// For `sky`: the columns of right ascension and declination. Default `["ra", "dec"]`; the name of the entry is free then.
@@ -69,7 +71,8 @@ pub struct TableConfig {
     /// The columns by name, each with a table that may be empty: `{ ebv = { scale = "log" }, peak_mag = {} }`. A name with dots goes into
     /// structs. Their order does not matter.
     pub columns: BTreeMap<String, ColumnConfig>,
-    /// Scaled numbers are cut at plus and minus this many standard deviations. Above 0, default 10.
+    /// Columns of kind `number`, after `scale`, are cut at plus and minus this many of their standard deviations over the training
+    /// split. Above 0, default 10.
     #[serde(default = "clip")]
     pub clip: f64,
 }

@@ -349,3 +349,11 @@ fn a_known_error_lowers_the_weight_of_its_value() {
         assert_eq!(weights[at / 2][at % 2].iter().all(|w| *w == 0.0), *valid == 0);
     }
 }
+
+#[test]
+fn an_error_is_metadata_and_so_hidden_in_training() {
+    let spec = build_modality("kind = \"table\"\ncolumns = { ebv = { error = \"ebv_err\" } }").spec();
+    let coordinates = panchroma_testing::build_tokenizer(TOKENIZER, &spec).spec().coordinates;
+    let said: Vec<_> = coordinates.iter().map(|c| (c.name.as_ref(), c.metadata)).collect();
+    assert_eq!(said, [("column", false), ("error", true)]);
+}

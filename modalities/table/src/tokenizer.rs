@@ -19,6 +19,9 @@ use std::collections::BTreeMap;
 pub struct ColumnsConfig {}
 
 /// The tokenizer `columns`: token `c` is column `c`; a missing value is a token that is not valid.
+///
+/// Weights are 1, or 1 / (1 + error²) where the scaled error is known: the inverse of the variance of the column, 1, plus that of the
+/// measurement.
 #[derive(Clone, Debug)]
 pub struct Columns {
     columns: usize,

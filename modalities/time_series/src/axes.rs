@@ -58,6 +58,10 @@ impl AxesConfig {
     }
 }
 
+/// Stands for what is unknown in arrays, where all numbers are finite: below any channel, phase and logarithm of a wavelength, of which
+/// those of gamma rays are negative.
+pub(crate) const UNKNOWN: f32 = -1000.0;
+
 /// The arrays of a time series, as a tokenizer reads them.
 #[derive(Clone, Debug)]
 pub(crate) struct Axes {
@@ -69,6 +73,7 @@ pub(crate) struct Axes {
     pub(crate) channels: Option<usize>,
     wavelength: bool,
     phase: bool,
+    pub(crate) weight: bool,
 }
 
 /// The arrays of a batch: `time`, `valid` `[B, L]`, `values` `[B, L, F]`, and as many of the others as there are.
@@ -85,7 +90,7 @@ pub(crate) struct Series<'a> {
 }
 
 impl Axes {
-    /// For arrays with fields `time` `[L]` and `values` `[L, F]`, perhaps `wavelength`, `channel` and `phase`.
+    /// For arrays with fields `time` `[L]` and `values` `[L, F]`, perhaps `wavelength`, `channel`, `phase` and `weight`.
     ///
     /// # Errors
     /// If the modality has other arrays.
@@ -102,7 +107,7 @@ impl Axes {
         };
         let channels = arrays.size("channels").filter(|_| has("channel", &["L"]));
         let (wavelength, phase) = (has("wavelength", &["L"]), has("phase", &["L"]));
-        Ok(Self { config, most, width, channels, wavelength, phase })
+        Ok(Self { config, most, width, channels, wavelength, phase, weight: has("weight", &["L", "F"]) })
     }
 
     /// Time, wavelength, channel, phase: as many as there are.
@@ -149,7 +154,7 @@ impl Axes {
             time: field("time", &[b, l])?,
             values: field("values", &[b, l, self.width])?,
             wavelength: self.wavelength.then(|| field("wavelength", &[b, l])).transpose()?,
-            weight: arrays.fields.contains_key("weight").then(|| field("weight", &[b, l])).transpose()?,
+            weight: self.weight.then(|| field("weight", &[b, l, self.width])).transpose()?,
             channel: self.channels.map(|_| field("channel", &[b, l])).transpose()?,
             phase: self.phase.then(|| field("phase", &[b, l])).transpose()?,
         })
@@ -171,12 +176,15 @@ impl Series<'_> {
 
     /// ln(wavelength) at a place, if it is known.
     pub(crate) fn wavelength(&self, at: usize) -> Option<f32> {
-        self.wavelength?.get(at).copied().filter(|w| *w > 0.0)
+        self.wavelength?.get(at).copied().filter(|w| *w > UNKNOWN)
     }
 
-    /// Relative inverse variance at a place.
-    pub(crate) fn weight(&self, at: usize) -> f32 {
-        self.weight.and_then(|weight| weight.get(at)).copied().unwrap_or(1.0)
+    /// Writes the weights of the values at a place.
+    pub(crate) fn weigh(&self, at: usize, out: &mut [f32]) {
+        match self.weight.and_then(|weight| weight.get(at * out.len()..(at + 1) * out.len())) {
+            Some(own) => out.copy_from_slice(own),
+            None => out.fill(1.0),
+        }
     }
 
     /// Phase at a place, NaN if unknown; none if the modality has none.
@@ -190,7 +198,7 @@ impl Series<'_> {
     }
 }
 
-/// Negative is unknown in arrays, NaN in tokens.
+/// What is unknown is NaN in tokens.
 fn known(value: f32) -> f32 {
-    if value >= 0.0 { value } else { f32::NAN }
+    if value > UNKNOWN { value } else { f32::NAN }
 }

@@ -43,7 +43,7 @@ pub struct TimeSeriesConfig {
     #[serde(default = "band")]
     pub band: String,
     /// Wavelengths of bands in Angstrom, beside or instead of the built-in ones, for example `{ X = 5000.0 }`. A band without a known
-    /// wavelength is used, but flagged. Default none.
+    /// wavelength is used: its wavelength adds nothing to its tokens, and a feature says so. Default none.
     #[serde(default)]
     pub bands: BTreeMap<String, f64>,
     /// Whether a band without a known wavelength, that is not among `channels` either, is an error. Default false.
@@ -92,7 +92,8 @@ pub struct TimeSeriesConfig {
     /// Augmentation in training: an object loses a random share of its observations, up to this. 0 to below 1, default 0 (off).
     #[serde(default)]
     pub drop_fraction: f64,
-    /// Augmentation in training: all times of an object move by one random shift, up to this many days either way. Default 0 (off).
+    /// Augmentation in training: all times of an object move by one random shift, up to this many days either way. Phases (see
+    /// `period_column`) stay, as if the origin moved along. Default 0 (off).
     #[serde(default)]
     pub time_jitter_days: f64,
     /// Augmentation in training: Gaussian noise of this many standard errors is added to each flux, and its error grows accordingly. 0 to

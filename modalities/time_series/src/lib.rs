@@ -8,7 +8,7 @@
 //! Apparent brightness carries distance, so it is kept: each observation has its flux both in the
 //! catalogue's unit (compressed by asinh) and relative to its object.
 //!
-//! Data flows through `curve` (rows to observations, augmentation) and `scaler` to [`TimeSeries`]
+//! Data flows through `curve` (rows to observations, augmentation), `scaler` and `weights` to [`TimeSeries`]
 //! (`prepare`) and from there to [`Observations`] (`tokenizer`) or [`TimePatches`] (`patches`), at the coordinates of `axes`.
 
 mod axes;
@@ -18,6 +18,7 @@ mod patches;
 mod prepare;
 mod scaler;
 mod tokenizer;
+mod weights;
 
 #[cfg(test)]
 mod tests;

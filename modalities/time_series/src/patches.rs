@@ -22,14 +22,13 @@ pub struct TimePatchesConfig {
     /// Days of the distance in time, within a token, that count as 1: about the length of a token. Above 0, default 10.
     #[serde(default = "ten")]
     pub patch_days: f64,
-    /// Shortest period of the encoding of time, in days, as of the tokenizer `observations`: about the smallest difference that
-    /// matters. Default 1.
+    /// Shortest period of time that the model tells apart, of the middle of a token, in days. Above 0, default 1.
     #[serde(default = "axes::shortest_days")]
     pub shortest_days: f64,
-    /// Longest period of the encoding of time, in days, as of the tokenizer `observations`. Default 1000.
+    /// Longest period of time, in days: about four times the length of the series. Above `shortest_days`, default 1000.
     #[serde(default = "axes::longest_days")]
     pub longest_days: f64,
-    /// Periods between the two, as of the tokenizer `observations`. Default 16.
+    /// Number of periods between them, evenly spaced in logarithm. 1 to 256, default 16.
     #[serde(default = "axes::frequencies")]
     pub frequencies: usize,
 }
@@ -130,7 +129,7 @@ impl Tokenizer for TimePatches {
                 out[f + 1] = series.wavelength(at).map_or(0.0, |wavelength| wavelength - MIDDLE_LN_ANGSTROM);
                 out[f + 2] = 1.0;
                 // Only what was measured is to be told again.
-                weights[start..start + f].fill(series.weight(at));
+                series.weigh(at, &mut weights[start..start + f]);
                 if let Some(to) = series.channel(at).and_then(|c| out.get_mut(f + 3 + c)) {
                     *to = 1.0;
                 }

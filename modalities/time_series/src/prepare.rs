@@ -1,8 +1,10 @@
 //! Rows -> arrays: reads the lists of each object, makes the features of each observation.
 
+use crate::axes::UNKNOWN;
 use crate::config::TimeSeriesConfig;
 use crate::curve::{Curve, Observation};
 use crate::scaler::{Collector, Scaler};
+use crate::weights::{errors, relative};
 use panchroma_core::bands::wavelength_angstrom;
 use panchroma_core::data::{DataError, Ragged};
 use panchroma_core::{
@@ -43,9 +45,10 @@ const LIMIT: f64 = 10.0;
 /// The modality `time_series`.
 ///
 /// Arrays: `time` `[B, L]` (days since the object's origin), `values` `[B, L, F]` (see
-/// [`FEATURES`] and [`LIMIT_FEATURE`]), `wavelength` `[B, L]` (natural logarithm of Angstrom, 0 if unknown), with
-/// channels `channel` `[B, L]` (-1 if it is none of them), with periods `phase` `[B, L]` (0 to 1, -1 if unknown), valid
-/// `[B, L]`; f32, observations in the order of time, padded to the longest of the batch.
+/// [`FEATURES`] and [`LIMIT_FEATURE`]), `weight` `[B, L, F]` (their inverse variances over the mean of the object; 1 where no error is
+/// known or there is none), with bands `wavelength` `[B, L]` (natural logarithm of Angstrom), with channels `channel` `[B, L]`, with
+/// periods `phase` `[B, L]` (0 to below 1), valid `[B, L]`; f32, observations in the order of time, padded to the longest of the batch.
+/// A wavelength, channel or phase of -1000 is unknown.
 #[derive(Clone, Debug)]
 pub struct TimeSeries {
     name: String,
@@ -139,6 +142,14 @@ impl TimeSeries {
         FEATURES.len() + usize::from(self.config.limit.is_some())
     }
 
+    /// Weights of the features that have an error, by the place of the feature; one per observation. All others weigh 1.
+    fn weights(&self, observations: &[Observation]) -> [(usize, Vec<f32>); 3] {
+        let errors: Vec<_> = observations.iter().map(|o| errors(o, self.config.flux_softening)).collect();
+        let of = |which: usize| relative(&errors.iter().map(|e| e.map(|e| e[which])).collect::<Vec<_>>());
+        // Brightness, relative flux, significance.
+        [(0, of(0)), (1, of(1)), (4, of(2))]
+    }
+
     /// The features of one observation before scaling; `None` where unknown.
     fn features(&self, observation: &Observation, scale: f64) -> [Option<f64>; SCALED] {
         [
@@ -207,7 +218,7 @@ impl Modality for TimeSeries {
     fn spec(&self) -> ArraysSpec {
         let field = |name, axes, unit: &str| ArrayField { name, axes, unit: unit.into() };
         let mut fields =
-            vec![field("time", &["L"], "day"), field("values", &["L", "F"], ""), field("weight", &["L"], "")];
+            vec![field("time", &["L"], "day"), field("values", &["L", "F"], ""), field("weight", &["L", "F"], "")];
         if !self.config.band.is_empty() {
             fields.push(field("wavelength", &["L"], "ln(Angstrom)"));
         }
@@ -277,21 +288,26 @@ impl Modality for TimeSeries {
         let (b, f) = (curves.len(), self.width());
         let mut valid = vec![0u8; b * longest];
         let mut time = vec![0f32; b * longest];
-        let mut wavelength = vec![-1f32; b * longest];
+        let mut wavelength = vec![UNKNOWN; b * longest];
+        let mut channel = wavelength.clone();
+        let mut phase = wavelength.clone();
         let mut values = vec![0f32; b * longest * f];
-        let mut channel = vec![-1f32; b * longest];
-        let mut phase = channel.clone();
-        let mut weight = time.clone();
+        let mut weight = values.clone();
         for (row, curve) in curves.iter().enumerate() {
             let Some(curve) = curve else { continue };
-            let weights = weights(&curve.observations);
-            for (at, (observation, own)) in curve.observations.iter().zip(weights).enumerate() {
+            let weights = self.weights(&curve.observations);
+            for (at, observation) in curve.observations.iter().enumerate() {
                 let place = row * longest + at;
-                (valid[place], weight[place]) = (1, own);
+                valid[place] = 1;
                 time[place] = observation.days as f32;
-                wavelength[place] = observation.wavelength.map_or(-1.0, |angstrom| angstrom.ln() as f32);
-                channel[place] = observation.channel.map_or(-1.0, |c| c as f32);
-                phase[place] = curve.phase(observation).unwrap_or(-1.0);
+                wavelength[place] = observation.wavelength.map_or(UNKNOWN, |angstrom| angstrom.ln() as f32);
+                channel[place] = observation.channel.map_or(UNKNOWN, |c| c as f32);
+                phase[place] = curve.phase(observation).unwrap_or(UNKNOWN);
+                let own = &mut weight[place * f..(place + 1) * f];
+                own.fill(1.0);
+                for (feature, weights) in &weights {
+                    own[*feature] = weights[at];
+                }
                 let out = &mut values[place * f..(place + 1) * f];
                 for (index, value) in self.features(observation, curve.scale).into_iter().enumerate() {
                     let scaled = value.map_or(0.0, |v| scaler.scale(index, v).clamp(-LIMIT, LIMIT));
@@ -307,7 +323,7 @@ impl Modality for TimeSeries {
         let mut fields = BTreeMap::from([
             ("time".to_owned(), Array::f32(&[b, longest], time)?),
             ("values".to_owned(), Array::f32(&[b, longest, f], values)?),
-            ("weight".to_owned(), Array::f32(&[b, longest], weight)?),
+            ("weight".to_owned(), Array::f32(&[b, longest, f], weight)?),
         ]);
         if !self.config.band.is_empty() {
             fields.insert("wavelength".to_owned(), Array::f32(&[b, longest], wavelength)?);
@@ -322,18 +338,6 @@ impl Modality for TimeSeries {
         Ok(Arrays { present, valid: Array::new(&[b, longest], Values::U8(valid))?, fields })
     }
 }
-
-/// Inverse variances over their mean, at most 10; 1 where the error is unknown.
-fn weights(observations: &[Observation]) -> Vec<f32> {
-    let ivar = |o: &Observation| o.error.map(|error| error.powi(-2)).filter(|v| v.is_finite());
-    let known: Vec<f64> = observations.iter().filter_map(ivar).collect();
-    let mean = known.iter().sum::<f64>() / known.len().max(1) as f64;
-    let own = |o: &Observation| ivar(o).filter(|_| mean > 0.0).map_or(1.0, |v| (v / mean).min(MOST_WEIGHT) as f32);
-    observations.iter().map(own).collect()
-}
-
-/// One observation counts at most so many times as much as the mean.
-const MOST_WEIGHT: f64 = 10.0;
 
 fn scaled_names() -> &'static [&'static str] {
     FEATURES.get(..SCALED).unwrap_or_default()

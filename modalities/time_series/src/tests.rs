@@ -1,5 +1,6 @@
 //! Time series through the conformance suite, wrong input, and real light curves.
 
+use crate::axes::UNKNOWN;
 use crate::{FEATURES, TimeSeriesConfig};
 use arrow_schema::{DataType, Field};
 use panchroma_core::data::{Catalogue, DataConfig};
@@ -101,7 +102,7 @@ fn observations_are_cleaned_and_ordered_in_time() {
     // The NaN flux at 20 is gone; the peak (50 at 25 sigma) is at 11.
     assert_eq!(valid_row(&arrays, "time", 0), [-1.0, 0.0, 1.0]);
     let logs = valid_row(&arrays, "wavelength", 0);
-    assert_eq!(logs, [6190f64.ln() as f32, -1.0, 4720f64.ln() as f32]);
+    assert_eq!(logs, [6190f64.ln() as f32, UNKNOWN, 4720f64.ln() as f32]);
 }
 
 #[test]
@@ -356,7 +357,7 @@ fn phases_are_fractions_of_the_period_from_the_origin() {
     // Days -1, 0 and 1 in periods of 0.75.
     let phases = valid_row(&arrays, "phase", 0);
     assert!(phases.iter().zip([2.0 / 3.0, 0.0, 1.0 / 3.0]).all(|(p, e)| (p - e as f32).abs() < 1e-6), "{phases:?}");
-    assert!(valid_row(&arrays, "phase", 2).iter().all(|p| *p == -1.0));
+    assert!(valid_row(&arrays, "phase", 2).iter().all(|p| *p == UNKNOWN));
     let modality = fitted("kind = \"time_series\"\nperiod_column = \"period\"", &some().rows());
     let tokenizer = build_tokenizer(TOKENIZER, &modality.spec());
     let tokens = tokenizer.tokenize(&arrays, &panchroma_core::Forward::evaluate()).unwrap();
@@ -369,7 +370,7 @@ fn phases_are_fractions_of_the_period_from_the_origin() {
 fn channels_are_told_apart_without_wavelengths() {
     let modality = fitted("kind = \"time_series\"\nchannels = [\"X\", \"g\"]", &some().rows());
     let arrays = prepare(&*modality, &some(), Mode::Evaluate, 0);
-    assert_eq!(valid_row(&arrays, "channel", 0), [-1.0, 0.0, 1.0]);
+    assert_eq!(valid_row(&arrays, "channel", 0), [UNKNOWN, 0.0, 1.0]);
 }
 
 #[test]
@@ -452,30 +453,31 @@ fn a_band_of_unknown_wavelength_says_nothing_of_it() {
     let found = tokens("", &some(), TOKENIZER).coordinates.to_vec3::<f32>().unwrap();
     assert_eq!(found[0][0][1], 6190f64.ln() as f32);
     assert!(found[0][1][1].is_nan(), "band X: {:?}", found[0]);
+    // Gamma rays have a wavelength below one Angstrom, whose logarithm is negative.
+    let gamma = tokens("bands = { X = 1e-4 }", &some(), TOKENIZER).coordinates.to_vec3::<f32>().unwrap();
+    assert_eq!(gamma[0][1][1], 1e-4f64.ln() as f32);
     // Without bands there is no such coordinate at all.
     assert_eq!(tokens("band = \"\"", &some(), TOKENIZER).coordinates.dim(2).unwrap(), 1);
 }
 
 #[test]
-fn weights_are_inverse_variances_over_their_mean() {
+fn values_of_small_errors_weigh_more_in_either_tokenizer() {
+    // Brightness is asinh of the flux: its errors are 1 / hypot(0, 1) = 1 and 2 / hypot(3.9, 1) = 0.497, whose inverse squares 1 and
+    // 4.0525 have the mean 2.52625. Of the relative flux 1 and 1/4 have 5/8; of asinh(flux / error) 1 and 1 + 1.95^2 = 4.8025
+    // have 2.90125. What has no error weighs 1, and so does all of the last observation.
     let list = json!([{"object_id": "a", "lightcurve": {
-        "time": [1.0, 2.0, 3.0], "flux": [1.0, 2.0, 3.0], "flux_err": [1.0, 2.0, "NaN"], "band": ["g", "g", "g"]}}]);
-    for tokenizer in [TOKENIZER, "kind = \"time_patches\"\nobservations = 3"] {
-        let found = tokens("", &objects(&list), tokenizer);
-        let weights = found.weights.as_ref().unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        // Of 1 and 1/4 the mean is 5/8; where the error is unknown the weight is 1.
-        let used: std::collections::BTreeSet<String> = weights.iter().map(|w| format!("{w:.2}")).collect();
-        let mut expected: std::collections::BTreeSet<String> = ["1.60", "0.40", "1.00"].map(str::to_owned).into();
-        if tokenizer != TOKENIZER {
-            expected.insert("0.00".into());
-        }
-        assert_eq!(used, expected, "{tokenizer}");
-    }
-    let one = json!([{"object_id": "a", "lightcurve": {
-        "time": [1.0, 2.0], "flux": [1.0, 2.0], "flux_err": [1e-6, 1.0], "band": ["g", "g"]}}]);
-    let weights =
-        tokens("", &objects(&one), TOKENIZER).weights.unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    assert!(weights.iter().all(|w| *w <= 10.0));
+        "time": [1.0, 2.0, 3.0], "flux": [0.0, 3.9, 3.0], "flux_err": [1.0, 2.0, "NaN"], "band": ["g", "g", "g"]}}]);
+    let rows = [[0.39584, 1.6, 1.0, 1.0, 0.34468, 1.0, 1.0], [1.60416, 0.4, 1.0, 1.0, 1.65532, 1.0, 1.0], [1.0; 7]];
+    let near = |found: &[f32], expected: &[f32; 7]| found.iter().zip(expected).all(|(f, e)| (f - e).abs() < 1e-4);
+    let weights = |tokenizer| {
+        let found = tokens("", &objects(&list), tokenizer).weights.unwrap();
+        found.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
+    let found = weights(TOKENIZER);
+    assert!(found.chunks(7).zip(&rows).all(|(f, r)| near(f, r)), "{found:?}");
+    // Of a patch, time, wavelength and 1 are not measured.
+    let found = weights("kind = \"time_patches\"\nobservations = 3");
+    assert!(found.chunks(10).zip(&rows).all(|(f, r)| near(f, r) && f[7..] == [0.0; 3]), "{found:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! and cosines of many periods, as in attention networks for light curves (Donoso-Oliva et al. 2023,
 //! A&A 670, A54, section 3.2; there the periods are of the position encoding, here of days).
 
-use crate::axes::{Axes, AxesConfig};
+use crate::axes::{Axes, AxesConfig, UNKNOWN};
 use candle_core::{Device, Tensor};
 use panchroma_core::{
     Array, Arrays, Descriptor, Forward, Result, Section, TokenKind, TokenSpec, TokenValues, Tokenizer,
@@ -12,7 +12,7 @@ use panchroma_core::{
 };
 use std::collections::BTreeMap;
 
-/// The tokenizer `observations`.
+/// The tokenizer `observations`. The weights of a token are those of its features.
 #[derive(Clone, Debug)]
 pub struct Observations {
     axes: Axes,
@@ -47,7 +47,7 @@ impl Tokenizer for Observations {
         for (at, _) in series.valid.iter().enumerate().filter(|(_, v)| **v != 0) {
             let place = at * width..(at + 1) * width;
             patches[place.clone()].copy_from_slice(&series.values[place.clone()]);
-            weights[place].fill(series.weight(at));
+            series.weigh(at, &mut weights[place]);
             let own = std::iter::once(series.time[at]).chain(series.more(at));
             for (to, from) in coordinates[at * axes..(at + 1) * axes].iter_mut().zip(own) {
                 *to = from;
@@ -71,12 +71,13 @@ impl Tokenizer for Observations {
         let axes = self.axes.coordinates().len();
         let mut fields = BTreeMap::from([("values".to_owned(), Array::f32(&[b, t, self.axes.width], flat(values)?)?)]);
         for (which, name) in std::iter::once("time").chain(self.axes.more()).enumerate() {
-            let own = coordinates.iter().skip(which).step_by(axes).map(|v| if v.is_nan() { -1.0 } else { *v });
+            let own = coordinates.iter().skip(which).step_by(axes).map(|v| if v.is_nan() { UNKNOWN } else { *v });
             fields.insert(name.to_owned(), Array::f32(&[b, t], own.collect())?);
         }
-        // Weights are of the measurement, not of what it says: 1, or 0 where there is none.
-        let weight = tokens.valid.flatten_all()?.to_vec1::<u8>()?.into_iter().map(f32::from).collect();
-        fields.insert("weight".to_owned(), Array::f32(&[b, t], weight)?);
+        if self.axes.weight {
+            let weight = tokens.weights.as_ref().map_or_else(|| Ok(vec![1.0; b * t * self.axes.width]), flat)?;
+            fields.insert("weight".to_owned(), Array::f32(&[b, t, self.axes.width], weight)?);
+        }
         let valid = tokens.valid.flatten_all()?.to_vec1::<u8>()?;
         let valid = Array::new(&[b, t], Values::U8(valid))?;
         Ok(Some(Arrays { present: tokens.present.clone(), valid, fields }))

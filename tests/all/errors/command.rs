@@ -25,7 +25,7 @@ fn docs_of_an_unknown_name_offer_the_nearest_or_all() {
     ");
     assert_snapshot!(fails(2, &["docs", "qqqqqq"], &[]), @"
     error: no table or plugin is called `qqqqqq`
-    hint: known names: run, data, image, spectrum, table, time_series, metadata, columns, observations, patches, slices, time_patches, fused, towers, classification, contrastive, regression, train, evaluate, probe, logistic, neighbours, ridge
+    hint: known names: run, data, image, spectrum, table, time_series, modality, columns, observations, patches, slices, time_patches, fused, towers, classification, contrastive, regression, train, evaluate, probe, logistic, neighbours, ridge, ingest
     ");
 }
 

@@ -397,11 +397,6 @@ fn measured(column: ArrayRef) -> Vec<Measured> {
     Object { id: "a".into(), file: "a.parquet".into(), row, units: Default::default() }.measured().0
 }
 
-fn structure(fields: &[(&str, ArrayRef)]) -> ArrayRef {
-    let types: Vec<Field> = fields.iter().map(|(name, a)| Field::new(*name, a.data_type().clone(), true)).collect();
-    Arc::new(StructArray::new(Fields::from(types), fields.iter().map(|(_, a)| a.clone()).collect(), None))
-}
-
 #[test]
 fn what_cannot_be_drawn_is_said_with_its_reason() {
     let reasons = |column: ArrayRef| -> Vec<String> {
@@ -417,14 +412,15 @@ fn what_cannot_be_drawn_is_said_with_its_reason() {
     let said = ["Planes", "seen: every pixel of 1 of its 3 planes is flagged or not finite"];
     assert_eq!(reasons(three), [said[0], said[1], "seen: the lines of 1 of its 3 planes differ in length"]);
     assert_eq!(reasons(lists(&[&[nan]])), ["seen: every sample is flagged or not finite"]);
-    let masks = structure(&[("mask", lists(&[&[1.0]]))]);
+    let masks = structure(vec![("mask", lists(&[&[1.0]]))]);
     assert_eq!(reasons(masks), ["seen: none of its fields holds values"]);
 }
 
 #[test]
 fn pixels_know_their_width_on_the_sky() {
     let flux = image(&[&[&[1., 2.]], &[&[3., 4.]]]);
-    let scales = |scale: ArrayRef| match measured(structure(&[("flux", flux.clone()), ("scale", scale)])).as_slice() {
+    let scales = |scale: ArrayRef| match measured(structure(vec![("flux", flux.clone()), ("scale", scale)])).as_slice()
+    {
         [Measured::Planes { planes, .. }] => planes.iter().map(|p| p.scale.clone().map(|s| s.0)).collect::<Vec<_>>(),
         other => panic!("planes, not {other:?}"),
     };
@@ -440,7 +436,7 @@ fn left_out(measured: &[Measured]) -> Vec<usize> {
 
 #[test]
 fn few_samples_along_t_have_it_as_their_axis() {
-    let phot = structure(&[("mag", lists(&[&[18., 17.]])), ("t", lists(&[&[3., 9.]]))]);
+    let phot = structure(vec![("mag", lists(&[&[18., 17.]])), ("t", lists(&[&[3., 9.]]))]);
     let found = measured(phot);
     assert_eq!(left_out(&found), [0]);
     assert_eq!(left_out(&measured(lists(&[&[1.0, f32::NAN, 3.0]]))), [1]);
@@ -451,7 +447,7 @@ fn few_samples_along_t_have_it_as_their_axis() {
 
 #[test]
 fn a_struct_of_plain_values_is_columns() {
-    let row = RecordBatch::try_from_iter([("fit", structure(&[("chi2", Arc::new(Float64Array::from(vec![1.5])))]))]);
+    let row = RecordBatch::try_from_iter([("fit", structure(vec![("chi2", Arc::new(Float64Array::from(vec![1.5])))]))]);
     let row = row.expect("a batch");
     let (drawn, facts) = Object { id: "a".into(), file: "a.parquet".into(), row, units: Default::default() }.measured();
     assert!(drawn.is_empty());

@@ -398,3 +398,16 @@ fn columns_and_row_groups_that_nobody_asks_for_are_not_read() {
     assert!(catalogue.read(&[41]).is_err(), "the spoilt group can't be read");
     assert!(open(folder.path()).unwrap().read(&[50]).is_err(), "the spoilt column can't be read");
 }
+
+#[test]
+fn one_column_is_a_label_to_one_reader_and_a_flag_or_number_to_another() {
+    let folder = folder();
+    // In the order in which a model asks.
+    let asked = [Column::number("x"), Column::label("x"), Column::flag("x")];
+    for from in 0..2 {
+        let catalogue = Catalogue::open(&DataConfig::at(folder.path()), &asked[from..]).unwrap();
+        let rows = catalogue.read(&[0, 41]).unwrap();
+        assert_eq!(rows.labels("x").unwrap(), [Some("0".to_owned()), Some("41".to_owned())]);
+        assert_eq!(rows.flags("x").unwrap(), [Some(false), Some(true)]);
+    }
+}
