@@ -64,6 +64,11 @@ fn primary(path: &Path) -> PathBuf {
     }
 }
 
+/// Columns of right ascension and declination, if the HATS catalogue in the folder `root` says which these are.
+pub fn position_columns(root: &Path) -> Option<[String; 2]> {
+    Some([property(root, "hats_col_ra")?, property(root, "hats_col_dec")?])
+}
+
 /// What a catalogue says about itself, if it does.
 pub(super) fn property(root: &Path, key: &str) -> Option<String> {
     ["hats.properties", "properties"].iter().find_map(|name| value(&root.join(name), key))

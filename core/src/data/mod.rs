@@ -32,7 +32,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use catalogue::{Catalogue, Description};
 pub use column::{Column, ColumnKind};
 pub use error::DataError;
-pub use hats::{Listing, list};
+pub use hats::{Listing, list, position_columns};
 pub use loader::{Loader, LoaderPlan, Position};
 pub use ragged::Ragged;
 pub use rows::Rows;

@@ -78,6 +78,8 @@ struct Walk {
     /// The first file, and its columns.
     first: Option<(String, Vec<(String, DataType)>)>,
     measurements: Measurements,
+    /// Columns of right ascension and declination.
+    position: Option<[String; 2]>,
     rows: u64,
 }
 
@@ -95,6 +97,7 @@ struct Walk {
 pub fn validate(path: &Path, checks: &Checks, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<Finding>> {
     let listing = panchroma_core::data::list(path)?;
     let (mut report, mut walk, mut files) = (Report::default(), Walk::default(), Vec::new());
+    walk.position = panchroma_core::data::position_columns(&listing.root);
     let notes = integrity::notes(&listing.root, &mut report);
     let written: BTreeMap<_, _> = notes.iter().flat_map(|n| &n.file).map(|w| (w.path.as_str(), w)).collect();
     let mut complete = true;
@@ -185,7 +188,8 @@ fn check_file(
                 Some(_) => {}
             }
         }
-        positions(&leaves, report, file, &mut before, &object);
+        let columns = walk.position.as_ref().map_or(["ra", "dec"], |stated| stated.each_ref().map(String::as_str));
+        positions(&leaves, columns, report, file, &mut before, &object);
         walk.measurements.check(&leaves, report, &object);
     }
     Ok(())
@@ -193,13 +197,14 @@ fn check_file(
 
 fn positions<'a>(
     leaves: &[Leaf],
+    columns: [&str; 2],
     report: &mut Report,
     file: &Path,
     before: &mut i64,
     object: &impl Fn(usize) -> &'a str,
 ) {
     let column = |name: &str| leaves.iter().find(|l| l.path == name && l.levels.is_empty());
-    let (Some(ra), Some(dec)) = (column("ra"), column("dec")) else { return };
+    let (Some(ra), Some(dec)) = (column(columns[0]), column(columns[1])) else { return };
     let (Some(ra), Some(dec)) = (numbers(&ra.values), numbers(&dec.values)) else { return };
     let pixels: Option<Vec<i64>> = column("_healpix_29").and_then(|leaf| {
         let cast = arrow_cast::cast(&leaf.values, &DataType::Int64).ok()?;
@@ -208,15 +213,15 @@ fn positions<'a>(
     let own = tile(file);
     for (row, (ra, dec)) in ra.into_iter().zip(dec).enumerate() {
         if !ra.is_finite() || !dec.is_finite() {
-            report.error("ra, dec", "not a position: empty, NaN or infinite", Some(object(row)));
+            report.error(&columns.join(", "), "not a position: empty, NaN or infinite", Some(object(row)));
             continue;
         }
         if !(0.0..=360.0).contains(&ra) {
-            report.error("ra", "not in 0 to 360 degrees", Some(object(row)));
+            report.error(columns[0], "not in 0 to 360 degrees", Some(object(row)));
             continue;
         }
         if !(-90.0..=90.0).contains(&dec) {
-            report.error("dec", "not in -90 to 90 degrees", Some(object(row)));
+            report.error(columns[1], "not in -90 to 90 degrees", Some(object(row)));
             continue;
         }
         let Some(&pixel) = pixels.as_ref().and_then(|p| p.get(row)) else { continue };

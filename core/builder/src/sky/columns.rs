@@ -26,7 +26,8 @@ const POSITIONS: [[&str; 2]; 8] = [
 pub struct InputSettings {
     /// Column of names.
     pub id: String,
-    /// Columns of right ascension and declination; if none is said, `ra` and `dec`, or what surveys call these.
+    /// Columns of right ascension and declination; if none is said, those that the catalogue says, `ra` and `dec`, or
+    /// what surveys call these.
     pub position: Option<[String; 2]>,
     /// Whether objects whose position is none are left out; otherwise they are an error.
     pub drop_bad: bool,

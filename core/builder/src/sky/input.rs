@@ -11,7 +11,7 @@ use arrow_array::types::Float64Type;
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, UInt64Array};
 use arrow_cast::cast;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use panchroma_core::data::{DataError, scheme};
+use panchroma_core::data::{DataError, position_columns, scheme};
 use panchroma_core::{Error, Result};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
@@ -82,7 +82,9 @@ impl Input {
         let schema = builder(first)?.schema().clone();
         let file = origin.as_deref().unwrap_or(first);
         let columns: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-        let [id, ra, dec] = settings.find(file, &columns)?;
+        let stated = || position_columns(&table.root).filter(|both| both.iter().all(|c| columns.contains(&c.as_str())));
+        let position = settings.position.clone().or_else(stated);
+        let [id, ra, dec] = InputSettings { position, ..settings.clone() }.find(file, &columns)?;
         let mut units = units(schema.fields());
         // What can't be read is not known.
         units.extend(Notes::read(&table.root).ok().flatten().unwrap_or_default().units);

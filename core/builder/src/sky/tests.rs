@@ -2,17 +2,19 @@
 
 use super::*;
 use crate::describe::{Notes, Table};
-use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
+use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use arrow_cast::cast;
 use arrow_schema::DataType;
 use panchroma_core::data::DataError;
 use panchroma_core::{Error, Result};
+use parquet::arrow::ArrowWriter;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tempfile::TempDir;
 
 fn bad(row: usize, column: &str, reason: String) -> Error {
@@ -333,6 +335,22 @@ fn positions_and_names_are_found_under_the_names_that_surveys_use() {
         assert_eq!(report.objects, 1, "{ra}");
         assert_eq!(texts(&rows_of(&place.path("out")), "object_id"), [Some("007".to_owned())]);
     }
+    // As a HATS catalogue says, whatever else it holds.
+    let stating = tempfile::tempdir().expect("a folder");
+    let columns = [("object_id", vec!["u"])].map(|(n, v)| (n, Arc::new(StringArray::from(v)) as ArrayRef));
+    let angles = [("x", 5.0), ("y", 5.0), ("ra", 100.0), ("dec", 0.0)]
+        .map(|(name, angle)| (name, Arc::new(Float64Array::from(vec![angle])) as ArrayRef));
+    let batch = RecordBatch::try_from_iter(columns.into_iter().chain(angles)).expect("columns of one length");
+    let file = fs::File::create(stating.path().join("part.parquet")).expect("a file");
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), None).expect("a writer");
+    writer.write(&batch).expect("written");
+    writer.close().expect("closed");
+    fs::write(stating.path().join("hats.properties"), "hats_col_ra=x\nhats_col_dec=y\n").expect("written");
+    let both = [a.clone(), stating.path().to_path_buf()];
+    assert_eq!(place.run(&both, Keep::Inner, Rule::Mutual, &input).expect("matched").objects, 1);
+    let found =
+        crate::describe::validate(stating.path(), &crate::describe::Checks { id: "object_id".into() }, &mut |_, _| {});
+    assert_eq!(found.expect("read").iter().filter(|f| f.error).count(), 0);
     // Said for each, and in vain.
     let b = place.table("b", "source,x,y,ra,dec\nu,5,5,100,0\n");
     let other = InputSettings { id: "source".into(), position: Some(["x".into(), "y".into()]), drop_bad: false };
