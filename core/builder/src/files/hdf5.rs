@@ -1,13 +1,15 @@
 //! HDF5: one part per group that holds data sets, the root first. Compound types are left out.
 
+use super::hdf5_attributes::{Attributes, is_flag, value};
 use super::nest::{nest, nested_type};
 use super::{Field, Part, SourceFile, source};
 use arrow_array::{
-    ArrayRef, BooleanArray, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, StringArray,
-    UInt64Array,
+    Array, ArrayRef, BooleanArray, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array,
+    StringArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
 };
 use arrow_schema::DataType;
 use panchroma_core::Result;
+use rust_hdf5::format::messages::attribute::AttributeMessage;
 use rust_hdf5::format::messages::datatype::DatatypeMessage;
 use rust_hdf5::{H5Dataset, H5File};
 use serde_json::Value;
@@ -25,6 +27,8 @@ pub(super) struct Hdf5 {
     parts: Vec<Part>,
     /// By part.
     keywords: Vec<BTreeMap<String, Value>>,
+    /// Texts of the columns that were read, by path: the crate reads them as a whole only.
+    texts: BTreeMap<String, StringArray>,
 }
 
 pub(super) fn open(path: &Path) -> Result<Hdf5> {
@@ -33,9 +37,9 @@ pub(super) fn open(path: &Path) -> Result<Hdf5> {
         .best_effort_locking()
         .open(path)
         .map_err(|e| source(path, "", format!("can't be read as HDF5: {e}"), hint))?;
-    let mut this = Hdf5 { path: path.into(), file, parts: Vec::new(), keywords: Vec::new() };
+    let mut this = Hdf5 { path: path.into(), file, parts: Vec::new(), keywords: Vec::new(), texts: BTreeMap::new() };
     let root = this.file.root_group();
-    this.collect(&root, "", 0)?;
+    this.collect(&root, "", 0, &mut Attributes::open(path).ok())?;
     if this.parts.is_empty() {
         return Err(source(path, "", "holds no data set that can be read".into(), "compound types are not supported"));
     }
@@ -43,7 +47,13 @@ pub(super) fn open(path: &Path) -> Result<Hdf5> {
 }
 
 impl Hdf5 {
-    fn collect(&mut self, group: &rust_hdf5::H5Group, name: &str, depth: usize) -> Result<()> {
+    fn collect(
+        &mut self,
+        group: &rust_hdf5::H5Group,
+        name: &str,
+        depth: usize,
+        attributes: &mut Option<Attributes>,
+    ) -> Result<()> {
         let path = self.path.clone();
         let place = name.to_owned();
         let wrong = move |e: rust_hdf5::Hdf5Error| source(&path, &place, e.to_string(), "the file may be damaged");
@@ -67,18 +77,23 @@ impl Hdf5 {
                 Field { name, data_type: nested_type(&leaf, row), unit, per_row }
             });
             self.parts.push(Part { name: name.into(), rows, fields: fields.collect() });
-            let attributes = group.attr_names().unwrap_or_default();
-            // The crate reads attributes of groups as text only, and of a number gives its bytes.
-            let readable =
-                |text: &String| !text.is_empty() && !text.contains(|c: char| c.is_control() || c == '\u{fffd}');
-            let text = |key: &String| Some((key.clone(), group.attr_string(key).ok().filter(readable)?));
-            self.keywords.push(attributes.iter().filter_map(text).map(|(key, text)| (key, text.into())).collect());
+            // Attributes that can't be read are not there.
+            let found = attributes.as_mut().and_then(|all| all.of(name).ok()).unwrap_or_default();
+            let one = found.into_iter().filter(|a| a.dataspace.dims.iter().product::<u64>() == 1);
+            let keyword = |attribute: AttributeMessage| {
+                let value = match is_text(&attribute.datatype) {
+                    true => group.attr_string(&attribute.name).ok()?.into(),
+                    false => value(&attribute.datatype, &attribute.data)?,
+                };
+                Some((attribute.name, value))
+            };
+            self.keywords.push(one.filter_map(keyword).collect());
         }
         if depth < DEEPEST {
             for inner in group.group_names().map_err(&wrong)? {
                 let inner = inner.rsplit('/').next().unwrap_or(&inner).to_owned();
                 let child = group.group(&inner).map_err(&wrong)?;
-                self.collect(&child, &join(name, &inner), depth + 1)?;
+                self.collect(&child, &join(name, &inner), depth + 1, attributes)?;
             }
         }
         Ok(())
@@ -90,7 +105,15 @@ fn join(group: &str, name: &str) -> String {
 }
 
 fn unit(dataset: &H5Dataset) -> Option<String> {
-    ["units", "unit"].iter().find_map(|key| dataset.attr(key).ok()?.read_string().ok()).filter(|u| !u.is_empty())
+    let text = |key| {
+        let attribute = dataset.attr(key).ok()?;
+        attribute.datatype().is_ok_and(|t| is_text(&t)).then(|| attribute.read_string().ok())?
+    };
+    ["units", "unit"].into_iter().find_map(text).filter(|unit| !unit.is_empty())
+}
+
+fn is_text(datatype: &DatatypeMessage) -> bool {
+    matches!(datatype, DatatypeMessage::FixedString { .. } | DatatypeMessage::VarLenString { .. })
 }
 
 fn leaf(datatype: &DatatypeMessage) -> Option<DataType> {
@@ -99,15 +122,18 @@ fn leaf(datatype: &DatatypeMessage) -> Option<DataType> {
         DatatypeMessage::FixedPoint { .. } => DataType::Int64,
         DatatypeMessage::FloatingPoint { size, .. } if *size <= 4 => DataType::Float32,
         DatatypeMessage::FloatingPoint { .. } => DataType::Float64,
-        // Two members of one byte are how flags are written; others are numbers.
-        DatatypeMessage::Enum { base, members } => match (&**base, members.len()) {
-            (DatatypeMessage::FixedPoint { size: 1, .. }, 2) => DataType::Boolean,
-            (DatatypeMessage::FixedPoint { size: 1, .. }, _) => DataType::Int8,
-            (DatatypeMessage::FixedPoint { size: 2, .. }, _) => DataType::Int16,
-            (DatatypeMessage::FixedPoint { size: 4, .. }, _) => DataType::Int32,
+        // Numbers that have names, or flags.
+        DatatypeMessage::Enum { base, .. } => match **base {
+            DatatypeMessage::FixedPoint { size: 1, .. } if is_flag(datatype) => DataType::Boolean,
+            DatatypeMessage::FixedPoint { size: 1, signed: true, .. } => DataType::Int8,
+            DatatypeMessage::FixedPoint { size: 2, signed: true, .. } => DataType::Int16,
+            DatatypeMessage::FixedPoint { size: 4, signed: true, .. } => DataType::Int32,
+            DatatypeMessage::FixedPoint { size: 1, .. } => DataType::UInt8,
+            DatatypeMessage::FixedPoint { size: 2, .. } => DataType::UInt16,
+            DatatypeMessage::FixedPoint { size: 4, .. } => DataType::UInt32,
             _ => return None,
         },
-        DatatypeMessage::FixedString { .. } | DatatypeMessage::VarLenString { .. } => DataType::Utf8,
+        text if is_text(text) => DataType::Utf8,
         _ => return None,
     })
 }
@@ -156,16 +182,30 @@ impl SourceFile for Hdf5 {
             DataType::Int8 => Arc::new(Int8Array::from(stored!(i8))),
             DataType::Int16 => Arc::new(Int16Array::from(stored!(i16))),
             DataType::Int32 => Arc::new(Int32Array::from(stored!(i32))),
+            DataType::UInt8 => Arc::new(UInt8Array::from(stored!(u8))),
+            DataType::UInt16 => Arc::new(UInt16Array::from(stored!(u16))),
+            DataType::UInt32 => Arc::new(UInt32Array::from(stored!(u32))),
             DataType::Float32 => Arc::new(Float32Array::from(numbers!(f32))),
             DataType::Boolean => Arc::new(stored!(i8).into_iter().map(|f| Some(f != 0)).collect::<BooleanArray>()),
             DataType::Utf8 => {
-                // The crate reads texts as a whole; they are short beside what they name.
-                let texts = dataset.read_strings_lossy().map_err(|e| wrong(e.to_string()))?;
+                let path = join(group, &found.name);
+                let texts = match self.texts.get(&path) {
+                    Some(texts) => texts.clone(),
+                    None => {
+                        let texts = dataset.read_strings_lossy().map_err(|e| wrong(e.to_string()))?;
+                        let texts = texts.iter().map(|t| Some(t.trim_end_matches('\0').trim()));
+                        let texts: StringArray = texts.collect();
+                        self.texts.insert(path, texts.clone());
+                        texts
+                    }
+                };
                 let width: usize = counts.iter().skip(1).product();
                 let from = starts.first().copied().unwrap_or(0) * width;
                 let length = if scalar { texts.len() } else { counts.iter().product() };
-                let texts = texts.get(from..from + length).ok_or_else(|| wrong("has fewer texts than rows".into()))?;
-                Arc::new(texts.iter().map(|t| Some(t.trim_end_matches('\0').trim())).collect::<StringArray>())
+                if texts.len() < from + length {
+                    return Err(wrong("has fewer texts than rows".into()));
+                }
+                Arc::new(texts.slice(from, length))
             }
             _ => Arc::new(Float64Array::from(numbers!(f64))),
         };

@@ -7,6 +7,7 @@ pub mod csv;
 mod ecsv;
 mod fits;
 mod hdf5;
+mod hdf5_attributes;
 pub(crate) mod nest;
 mod parquet;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use arrow_array::types::{Float32Type, Float64Type, Int64Type};
 use fits_well::FitsWriter;
 use fits_well::image::{Image, Scaling};
 use fits_well::table::{Builder, ColumnData, DescriptorWidth, Ragged, WriteColumn};
+use serde_json::json;
 use std::path::PathBuf;
 
 fn fits(folder: &Path) -> PathBuf {
@@ -177,14 +178,71 @@ fn hdf5_groups_become_parts_and_shared_arrays_are_no_rows() {
     assert_eq!(second.as_list::<i32>().value(0).as_primitive::<Float32Type>().values(), &[4., 5., 6.]);
     assert_eq!(file.read(0, "object_id", 1..2).expect("texts").as_string::<i32>().value(0), "b");
     assert_eq!(file.read_text(0, "big", 0..2).expect("numbers").as_string::<i32>().value(1), "18446744073709551615");
-    // Numbers that are attributes of a group can't be read; they are none rather than wrong.
-    assert_eq!((file.keyword(0, "survey"), file.keyword(0, "version")), (Some(Value::from("hsc")), None));
+    assert_eq!((file.keyword(0, "survey"), file.keyword(0, "version")), (Some("hsc".into()), Some(3.into())));
     let bytes = std::fs::read(&path).expect("bytes");
     for length in (8..bytes.len()).step_by(61) {
         std::fs::write(folder.path().join("cut.hdf5"), &bytes[..length]).expect("written");
         if let Ok(mut file) = open(&folder.path().join("cut.hdf5")) {
             for field in file.parts()[0].clone().fields {
                 let _ = file.read(0, &field.name, 0..2);
+            }
+        }
+    }
+}
+
+/// By `fixtures/hdf5_attributes.py`.
+#[test]
+fn hdf5_attributes_of_groups_have_the_types_that_they_were_written_with() {
+    for version in ["old", "new"] {
+        let name = format!("fixtures/hdf5_attributes_{version}.hdf5");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        let file = open(&path).expect("opens");
+        let of = |part: &str, key: &str| {
+            let part = find_part(&path, file.parts(), part).expect("a group");
+            file.keyword(part, key)
+        };
+        for group in ["a", "a/b"] {
+            let expected = [
+                ("redshift", json!(0.1)),
+                ("single", json!(0.5)),
+                // Its bytes are `abcd`.
+                ("count", json!(1_684_234_849)),
+                ("negative", json!(-3)),
+                ("byte", json!(200)),
+                ("big_endian", json!(2.5)),
+                ("large", json!(u64::MAX)),
+                ("flag", json!(true)),
+                ("one", json!(7)),
+                ("name", json!(group)),
+                ("fixed", json!("fixed text")),
+            ];
+            for (key, value) in expected {
+                assert_eq!(of(group, key), Some(value), "{version} {group} {key}");
+            }
+            assert_eq!(of(group, "two"), None);
+            let part = &file.parts()[find_part(&path, file.parts(), group).expect("a group")];
+            assert_eq!(part.fields[0].unit.as_deref(), Some("Jy"));
+        }
+        for i in 0..40 {
+            assert_eq!(of("many", &format!("key{i}")), Some(json!(f64::from(i) * 0.5)), "{version}");
+            assert_eq!(of(&format!("groups/{i}"), "number"), Some(json!(i)), "{version}");
+        }
+    }
+}
+
+#[test]
+fn damaged_hdf5_attributes_are_never_a_panic() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for version in ["old", "new"] {
+        let name = format!("fixtures/hdf5_attributes_{version}.hdf5");
+        let whole = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("bytes");
+        let path = folder.path().join("damaged.hdf5");
+        for at in (8..whole.len()).step_by(173) {
+            let mut damaged = whole.clone();
+            damaged[at..whole.len().min(at + 4)].iter_mut().for_each(|byte| *byte ^= 0xa5);
+            for bytes in [&damaged, &whole[..at].to_vec()] {
+                std::fs::write(&path, bytes).expect("written");
+                let _ = open(&path);
             }
         }
     }
