@@ -3,7 +3,7 @@
 use super::axis::Axis;
 use super::colours::{GRID, INK, MUTED};
 use super::figure::escape;
-use super::letters;
+use super::letters::{self, pixels, text};
 use panchroma_core::{Error, Result};
 use plotters::coord::Shift;
 use plotters::prelude::{
@@ -11,14 +11,8 @@ use plotters::prelude::{
     Text,
 };
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{Color, FontStyle, IntoFont, RGBColor, ShapeStyle, TextStyle};
+use plotters::style::{Color, FontStyle, RGBColor, ShapeStyle};
 use std::path::PathBuf;
-
-/// Plotters rounds to whole units, so that charts are drawn this much larger than shown.
-const FINE: f64 = 4.0;
-
-/// Height of text, in pixels of the page.
-const TEXT: f64 = 13.0;
 
 /// What is drawn, in order.
 pub(super) enum Layer {
@@ -208,14 +202,4 @@ fn between(from: (f64, f64), to: (f64, f64), (low, high): (f64, f64)) -> Option<
         if y == end.1 { end } else { (end.0 + (other.0 - end.0) * (y - end.1) / (other.1 - end.1), y) }
     };
     Some((cut(from, to), cut(to, from)))
-}
-
-/// Units of drawing for a length in pixels of the page.
-pub(super) fn pixels(length: f64) -> i32 {
-    (FINE * length).round() as i32
-}
-
-pub(super) fn text(colour: RGBColor, style: FontStyle) -> TextStyle<'static> {
-    // Plotters writes a font size that is smaller by this factor.
-    ("sans-serif", 1.24 * FINE * TEXT, style).into_font().color(&colour)
 }

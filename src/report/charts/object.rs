@@ -1,9 +1,10 @@
 //! What one object measured: samples with their errors, and planes of pixels.
 
 use super::axis::Axis;
-use super::chart::{Chart, Dot, Edge, Layer, Surface, pixels};
+use super::chart::{Chart, Dot, Edge, Layer, Surface};
 use super::colours::{BLUE, CLASSES, scale};
 use super::figure::Figure;
+use super::letters::pixels;
 use super::planes::{Plane, SIDE, note, planes};
 use super::spread;
 use panchroma_builder::describe::{Measured, Quantity, Sampled};

@@ -1,8 +1,8 @@
 //! Drawings, one below the other, as one PNG.
 
-use super::chart::{Chart, pixels, text};
+use super::chart::Chart;
 use super::colours::{INK, MUTED};
-use super::letters::{readable, register, width};
+use super::letters::{pixels, readable, register, text, width};
 use super::object::Drawing;
 use plotters::coord::Shift;
 use plotters::prelude::{BitMapBackend, DrawingArea, DrawingBackend, IntoDrawingArea};

@@ -1,8 +1,7 @@
 //! Planes of an image, in grey and together in colour.
 
-use super::chart::{pixels, text};
 use super::colours::INK;
-use super::letters::readable;
+use super::letters::{pixels, readable, text};
 use panchroma_builder::describe::Pixels;
 use panchroma_core::bands::wavelength_angstrom;
 use panchroma_image::rgb::lupton;

@@ -1,7 +1,8 @@
 //! What is drawn of an object, and where.
 
-use super::chart::{Chart, Layer, Surface, pixels};
+use super::chart::{Chart, Layer, Surface};
 use super::colours::BLUE;
+use super::letters::pixels;
 use super::object::{Drawing, drawings};
 use super::{axis::Axis, letters, paint};
 use panchroma_builder::describe::{Measured, Pixels, Quantity, Sampled};

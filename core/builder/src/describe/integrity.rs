@@ -1,7 +1,8 @@
 //! Whether the files of a catalogue are those that were written, and whether what stands beside them agrees with them.
 
+use super::findings::Report;
 use super::notes::{Notes, Written, text};
-use super::validate::{Report, tile};
+use crate::hats::DEEPEST;
 use panchroma_core::data::Reader;
 use panchroma_core::{Error, Result};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
@@ -146,4 +147,15 @@ fn row_groups(metadata: &ParquetMetaData, folder: &str, files: &[Found], report:
     for name in said.into_keys() {
         report.error("", &format!("has rows of `{name}`, which is not there"), None);
     }
+}
+
+/// Order and number of the pixel that a file of a HATS catalogue is for.
+pub(super) fn tile(file: &Path) -> Option<(i64, i64)> {
+    let part = |prefix: &str| {
+        file.components().rev().find_map(|c| {
+            let name = c.as_os_str().to_string_lossy();
+            name.strip_prefix(prefix)?.trim_end_matches(".parquet").parse::<i64>().ok()
+        })
+    };
+    Some((part("Norder=").filter(|o| (0..=i64::from(DEEPEST)).contains(o))?, part("Npix=")?))
 }

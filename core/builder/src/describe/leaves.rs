@@ -125,3 +125,8 @@ pub(super) fn texts(values: &ArrayRef) -> Option<Vec<Option<String>>> {
     let cast = cast(values, &DataType::LargeUtf8).ok()?;
     Some(cast.as_string::<i64>().iter().map(|v| v.map(str::to_owned)).collect())
 }
+
+/// Whether values go up all the way, or down.
+pub(super) fn ascending(values: &[f64]) -> bool {
+    values.windows(2).all(|w| w[0] < w[1]) || values.windows(2).all(|w| w[0] > w[1])
+}

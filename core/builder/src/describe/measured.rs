@@ -1,8 +1,7 @@
 //! What an object holds, in the form in which it is drawn: planes of pixels, and samples along an axis.
 
-use super::leaves::{leaves, list, numbers, texts};
+use super::leaves::{ascending, leaves, list, numbers, texts};
 use super::object::Object;
-use super::validate::ascending;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field};

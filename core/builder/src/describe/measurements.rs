@@ -1,7 +1,7 @@
 //! Checks of measurements: struct columns of lists, such as the flux, noise and flags of a spectrum.
 
-use super::leaves::{Leaf, numbers};
-use super::validate::{Report, ascending};
+use super::findings::Report;
+use super::leaves::{Leaf, ascending, numbers};
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_cast::cast;

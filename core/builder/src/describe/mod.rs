@@ -3,6 +3,7 @@
 //!
 //! All of it reads row groups one after the other, so that memory does not grow with the catalogue.
 
+mod findings;
 mod integrity;
 mod leaves;
 mod measured;
@@ -16,6 +17,7 @@ mod table;
 mod tests;
 mod validate;
 
+pub use findings::Finding;
 pub(crate) use leaves::list;
 pub use measured::{Measured, Pixels, Quantity, Sampled};
 pub(crate) use notes::Notes;
@@ -24,4 +26,4 @@ pub(crate) use stats::Gatherer;
 pub use stats::{ColumnStats, DISTINCT, ModalityStats, Overlap, Stats, stats};
 pub use table::Table;
 pub(crate) use table::{at_once, builder};
-pub use validate::{Checks, Finding, validate};
+pub use validate::{Checks, validate};

@@ -1,73 +1,21 @@
 //! Whether a catalogue can be trained on and matched: what is wrong in it, where, and how often.
 
-use super::integrity::{self, Found};
+use super::findings::{Finding, Report};
+use super::integrity::{self, Found, tile};
 use super::leaves::{Leaf, leaves, numbers, texts};
 use super::measurements::Measurements;
 use super::table::{Table, builder};
+use crate::hats::DEEPEST;
 use arrow_schema::DataType;
 use panchroma_core::Result;
-use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
-
-/// Order of the pixels in `_healpix_29`.
-const DEEPEST: u8 = 29;
 
 /// What to look for.
 #[derive(Clone, Debug)]
 pub struct Checks {
     /// Column of names.
     pub id: String,
-}
-
-/// Something that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Whether training or matching would fail or be wrong; otherwise it is only odd.
-    pub error: bool,
-    /// The first file in which it was found, relative to the catalogue.
-    pub file: String,
-    /// The column, or empty.
-    pub column: String,
-    /// What is wrong.
-    pub problem: String,
-    /// How many objects have it; 0 if it is about a whole file.
-    pub objects: u64,
-    /// Name of the first of them.
-    pub first: Option<String>,
-}
-
-/// What was found so far.
-#[derive(Default)]
-pub(super) struct Report {
-    /// By file, if it is about a whole file, and by column and problem.
-    found: BTreeMap<(String, String, String), Finding>,
-    /// What is read now.
-    pub(super) file: String,
-}
-
-impl Report {
-    pub(super) fn add(&mut self, error: bool, column: &str, problem: &str, object: Option<&str>) {
-        let file = self.file.clone();
-        let key = if column.is_empty() { file.clone() } else { String::new() };
-        let finding = self.found.entry((key, column.into(), problem.into())).or_insert_with(|| Finding {
-            error,
-            file,
-            column: column.into(),
-            problem: problem.into(),
-            objects: 0,
-            first: object.map(Into::into),
-        });
-        finding.objects += u64::from(object.is_some());
-    }
-
-    pub(super) fn error(&mut self, column: &str, problem: &str, object: Option<&str>) {
-        self.add(true, column, problem, object);
-    }
-
-    pub(super) fn odd(&mut self, column: &str, problem: &str, object: Option<&str>) {
-        self.add(false, column, problem, object);
-    }
 }
 
 /// What is carried from file to file.
@@ -131,9 +79,7 @@ pub fn validate(path: &Path, checks: &Checks, progress: &mut dyn FnMut(u64, u64)
         report.file = String::new();
         report.error("", "the catalogue holds no object", None);
     }
-    let mut findings: Vec<Finding> = report.found.into_values().collect();
-    findings.sort_by(|a, b| b.error.cmp(&a.error).then(b.objects.cmp(&a.objects)));
-    Ok(findings)
+    Ok(report.findings())
 }
 
 fn check_file(
@@ -240,20 +186,4 @@ fn positions<'a>(
             report.error("_healpix_29", "the object belongs into another file", Some(object(row)));
         }
     }
-}
-
-/// Order and number of the pixel that a file of a HATS catalogue is for.
-pub(super) fn tile(file: &Path) -> Option<(i64, i64)> {
-    let part = |prefix: &str| {
-        file.components().rev().find_map(|c| {
-            let name = c.as_os_str().to_string_lossy();
-            name.strip_prefix(prefix)?.trim_end_matches(".parquet").parse::<i64>().ok()
-        })
-    };
-    Some((part("Norder=").filter(|o| (0..=i64::from(DEEPEST)).contains(o))?, part("Npix=")?))
-}
-
-/// Whether values go up all the way, or down.
-pub(super) fn ascending(values: &[f64]) -> bool {
-    values.windows(2).all(|w| w[0] < w[1]) || values.windows(2).all(|w| w[0] > w[1])
 }

@@ -16,6 +16,7 @@ pub(crate) mod types;
 
 pub use pieces::{Piece, Pieces, SOURCE};
 pub use scratch::Scratch;
+pub(crate) use tiles::DEEPEST;
 pub use tiles::Tile;
 
 use crate::describe::{Gatherer, Stats};

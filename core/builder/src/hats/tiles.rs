@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// Order of the pixels in `_healpix_29`.
-pub(super) const DEEPEST: u8 = 29;
+pub(crate) const DEEPEST: u8 = 29;
 
 /// Tiles are not smaller than pixels of this order (0.8 arcseconds): more objects than allowed stay in one file.
 const SMALLEST: u8 = 18;
