@@ -223,6 +223,9 @@ fn hdf5_attributes_of_groups_have_the_types_that_they_were_written_with() {
             let part = &file.parts()[find_part(&path, file.parts(), group).expect("a group")];
             assert_eq!(part.fields[0].unit.as_deref(), Some("Jy"));
         }
+        for i in 0..5 {
+            assert_eq!(of("few", &format!("key{i}")), Some(json!(f64::from(i) * 0.5)), "{version}");
+        }
         for i in 0..40 {
             assert_eq!(of("many", &format!("key{i}")), Some(json!(f64::from(i) * 0.5)), "{version}");
             assert_eq!(of(&format!("groups/{i}"), "number"), Some(json!(i)), "{version}");
