@@ -37,7 +37,9 @@ fn a_table_is_ingested_checked_counted_and_matched() {
     // Across RA 0, and around the pole: counterparts in another table, which is read as it is.
     let other = name("other.csv");
     fs::write(&other, "object_id,ra,dec\nx,0.00005,0\ny,300.5,-89.9999\nz,50,50\n").expect("written");
+    let dry = succeeds(&["data", "match", &out, &other, "--radius", "1", "--dry-run"]);
     let said = succeeds(&["data", "match", &out, &other, "--radius", "1", "--out", &both]);
+    assert_eq!(dry.replace("; nothing was written", &format!(" in `{both}`")), said);
     assert!(said.contains("out x other: 2 of 2 pairs within 1 arcsec"), "{said}");
     assert!(succeeds(&["data", "validate", &both]).contains("is sound"));
     let report = fs::read_to_string(folder.path().join("both/match.json")).expect("a report");

@@ -18,7 +18,9 @@ not_kept.csv lists every pair within the radius that is not in it, and why.
 Positions are `ra` and `dec`, or RAJ2000 and DEJ2000, RA_ICRS and DE_ICRS, _RA and _DE, RADEG and DECDEG (or DEDEG), \
 ALPHA_J2000 and DELTA_J2000, in any case, in the unit that the file says (degrees, hours, radians) or in degrees.
 
-Example: panchroma data match sdss data/supernovae --radius 1 --out both";
+Examples:
+  panchroma data match sdss data/supernovae --radius 1 --dry-run
+  panchroma data match sdss data/supernovae --radius 1 --out both";
 
 /// Arguments of `panchroma data match`.
 #[derive(Args)]
@@ -28,8 +30,11 @@ pub(crate) struct MatchArgs {
     #[arg(required = true, num_args = 2..)]
     catalogues: Vec<PathBuf>,
     /// Folder of the new catalogue
-    #[arg(long, short)]
-    out: PathBuf,
+    #[arg(long, short, required_unless_present = "dry_run")]
+    out: Option<PathBuf>,
+    /// Only say how many objects would be in it, and how complete it would be, for example to find the radius
+    #[arg(long, conflicts_with = "out")]
+    dry_run: bool,
     /// Largest angle between counterparts, in arcseconds
     #[arg(long, default_value_t = 1.0, value_parser = radius)]
     radius: f64,
@@ -94,9 +99,13 @@ pub(super) fn run(args: &MatchArgs) -> Result<()> {
         Kept::Left => Keep::Left,
         Kept::Outer => Keep::Outer,
     };
-    let settings = MatchSettings { radius_arcsec: args.radius, rule, keep, inputs: inputs(args) };
+    let settings =
+        MatchSettings { radius_arcsec: args.radius, rule, keep, inputs: inputs(args), dry_run: args.dry_run };
+    // Without a catalogue, a place for what is converted on the way.
+    let aside = || std::env::temp_dir().join(format!("panchroma-match-{}", std::process::id()));
+    let out = args.out.clone().unwrap_or_else(aside);
     let mut counter = Counter::new(args.json.json, "objects written");
-    let report = match_catalogues(&args.catalogues, &settings, &args.out, &mut |done, total| counter.at(done, total));
+    let report = match_catalogues(&args.catalogues, &settings, &out, &mut |done, total| counter.at(done, total));
     counter.finish();
     let report = report?;
     if args.json.json {
@@ -149,5 +158,8 @@ fn text(report: &MatchReport, args: &MatchArgs) -> String {
     for (name, count) in &report.without_position {
         text += &format!("{count} objects of {name} are left out: no position\n");
     }
-    text + &format!("{} objects in `{}`\n", report.objects, args.out.display())
+    match &args.out {
+        Some(out) => text + &format!("{} objects in `{}`\n", report.objects, out.display()),
+        None => text + &format!("{} objects; nothing was written\n", report.objects),
+    }
 }

@@ -43,6 +43,8 @@ pub struct MatchSettings {
     pub keep: Keep,
     /// How catalogues are read: one for all, or one for each in their order.
     pub inputs: Vec<InputSettings>,
+    /// Whether only to say what would come of it.
+    pub dry_run: bool,
 }
 
 /// What came of it.
@@ -85,7 +87,7 @@ pub struct PairReport {
 }
 
 /// Matches catalogues into a new one at `out`: `match.json` there has the report, `not_kept.csv` every pair within
-/// the radius that is not in the result, and why. `progress` gets the number of objects written and of all.
+/// the radius that is not in the result, and why; with `dry_run` nothing stands there in the end. `progress` gets the number of objects written and of all.
 ///
 /// Each other catalogue is matched with the first. Columns keep their names and units, with `_CATALOGUE` behind the name where
 /// two catalogues have one; `ra` and `dec` are the mean position of the counterparts.
@@ -140,7 +142,9 @@ fn joined(
         (rows, left_out) = rows.with(&chosen, settings.keep != Keep::Inner);
         reports.push(report(first, other, &chosen, left_out));
         let dropped: Vec<(Pair, &str)> = chosen.dropped.iter().map(|d| (d.pair, d.reason.as_str())).collect();
-        name_dropped(first, other, &dropped, &mut not_kept)?;
+        if !settings.dry_run {
+            name_dropped(first, other, &dropped, &mut not_kept)?;
+        }
         if settings.keep == Keep::Outer {
             let mut used: Vec<bool> =
                 (0..other.positions.len()).map(|row| other.positions.get(row).is_none()).collect();
@@ -166,7 +170,9 @@ fn joined(
             }
             report.kept -= lost.len();
             let lost: Vec<(Pair, &str)> = lost.iter().map(|l| l.0).zip(reasons.iter().map(String::as_str)).collect();
-            name_dropped(first, other, &lost, &mut not_kept)?;
+            if !settings.dry_run {
+                name_dropped(first, other, &lost, &mut not_kept)?;
+            }
         }
     }
     drop(matched);
@@ -183,6 +189,9 @@ fn joined(
     };
     if report.objects == 0 {
         return Err(DataError::NoMatch { radius_arcsec: settings.radius_arcsec }.into());
+    }
+    if settings.dry_run {
+        return Ok(report);
     }
     let mut join = Join::new(&inputs, rows, settings.rule);
     join.number_repeated()?;

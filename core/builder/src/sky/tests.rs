@@ -148,7 +148,7 @@ impl Place {
     }
 
     fn run(&self, paths: &[PathBuf], keep: Keep, rule: Rule, input: &InputSettings) -> Result<MatchReport> {
-        let settings = MatchSettings { radius_arcsec: 1.0, rule, keep, inputs: vec![input.clone()] };
+        let settings = MatchSettings { radius_arcsec: 1.0, rule, keep, inputs: vec![input.clone()], dry_run: false };
         let _ = fs::remove_dir_all(self.path("out"));
         match_catalogues(paths, &settings, &self.path("out"), &mut |_, _| {})
     }
@@ -354,8 +354,13 @@ fn positions_and_names_are_found_under_the_names_that_surveys_use() {
     // Said for each, and in vain.
     let b = place.table("b", "source,x,y,ra,dec\nu,5,5,100,0\n");
     let other = InputSettings { id: "source".into(), position: Some(["x".into(), "y".into()]), drop_bad: false };
-    let settings =
-        MatchSettings { radius_arcsec: 1.0, rule: Rule::Mutual, keep: Keep::Inner, inputs: vec![input, other] };
+    let settings = MatchSettings {
+        radius_arcsec: 1.0,
+        rule: Rule::Mutual,
+        keep: Keep::Inner,
+        inputs: vec![input, other],
+        dry_run: false,
+    };
     let report = match_catalogues(&[a.clone(), b], &settings, &place.path("two"), &mut |_, _| {}).expect("matched");
     assert_eq!(report.objects, 1);
     let none = place.table("none", "object_id,x,y\nu,5,5\n");
