@@ -10,8 +10,9 @@ pub(crate) fn hash(name: &str) -> u64 {
     hasher.finish()
 }
 
-/// What is there more than once, ascending. Names of which the hash is among it must be compared themselves.
-pub(crate) fn repeated(mut hashes: Vec<u64>) -> Vec<u64> {
+/// Sorts hashes, and gives what is there more than once, ascending. Names of which the hash is among it must be compared
+/// themselves.
+pub(crate) fn repeated(hashes: &mut [u64]) -> Vec<u64> {
     hashes.par_sort_unstable();
     let mut twice: Vec<u64> = hashes.windows(2).filter(|w| w[0] == w[1]).map(|w| w[0]).collect();
     twice.dedup();

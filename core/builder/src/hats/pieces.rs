@@ -75,7 +75,7 @@ impl Pieces {
     /// # Errors
     /// With that name and the pieces that hold it.
     pub fn check_unique(&self) -> Result<()> {
-        let twice = repeated(self.pieces.iter().flat_map(|p| &p.names).copied().collect());
+        let twice = repeated(&mut self.pieces.iter().flat_map(|p| &p.names).copied().collect::<Vec<u64>>());
         if twice.is_empty() {
             return Ok(());
         }

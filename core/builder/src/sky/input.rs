@@ -136,9 +136,9 @@ impl Input {
                 DataError::BadPosition { file, row, object: object.unwrap_or_default(), column, reason }.into()
             })?
         };
-        input.check_unique(&hashes)?;
-        input.names = hashes;
-        input.names.par_sort_unstable();
+        let mut names = hashes.clone();
+        input.check_unique(&hashes, &repeated(&mut names))?;
+        input.names = names;
         Ok(input)
     }
 
@@ -149,9 +149,8 @@ impl Input {
         (self.origin.clone().unwrap_or(file), row - first)
     }
 
-    /// Fails if two objects have one name.
-    fn check_unique(&self, hashes: &[u64]) -> Result<()> {
-        let twice = repeated(hashes.to_vec());
+    /// Fails if two objects have one name; their hash then is there `twice`.
+    fn check_unique(&self, hashes: &[u64], twice: &[u64]) -> Result<()> {
         if twice.is_empty() {
             return Ok(());
         }

@@ -159,8 +159,7 @@ impl<'a> Join<'a> {
         });
         let names = chunks.collect::<Result<Vec<StringArray>>>()?;
         let mut hashes: Vec<u64> = names.iter().flat_map(|n| n.iter().flatten().map(hash)).collect();
-        hashes.par_sort_unstable();
-        let twice = repeated(hashes.clone());
+        let twice = repeated(&mut hashes);
         let all = names.iter().flat_map(|n| n.iter().flatten()).zip(&self.placed);
         let (mut seen, mut given) = (HashSet::new(), HashSet::new());
         let mut renamed = HashMap::new();

@@ -43,9 +43,25 @@ struct Zones {
 
 #[derive(Clone, Copy)]
 struct Object {
-    ra: f64,
-    point: [f64; 3],
+    /// Its right ascension as [`turn`] has it.
+    turn: u32,
     row: u32,
+    point: [f64; 3],
+}
+
+/// An object's place as a number of which the higher half is the zone and the lower the right ascension, and its row.
+type Key = (u64, u32);
+
+/// Objects by zone, then right ascension, so that neighbours on the sky follow each other.
+fn sorted(positions: &Positions, height: f64) -> Vec<Key> {
+    let key = |i: usize| -> Option<Key> {
+        let (ra, dec) = positions.get(i)?;
+        let ra = if ra >= 360.0 { ra - 360.0 } else { ra };
+        Some(((zone(dec, height) as u64) << 32 | u64::from(turn(ra)), u32::try_from(i).ok()?))
+    };
+    let mut keys: Vec<Key> = (0..positions.len()).into_par_iter().filter_map(key).collect();
+    keys.par_sort_unstable();
+    keys
 }
 
 impl Zones {
@@ -54,25 +70,17 @@ impl Zones {
         let height = radius.clamp(LOWEST, 180.0);
         let count = (180.0 / height).ceil() as usize + 1;
         // Short keys are sorted, and points looked up after.
-        let mut keys: Vec<(u32, u32, f64)> = (0..positions.len())
-            .into_par_iter()
-            .filter_map(|i| {
-                let (ra, dec) = positions.get(i)?;
-                let ra = if ra >= 360.0 { ra - 360.0 } else { ra };
-                Some((zone(dec, height) as u32, u32::try_from(i).ok()?, ra))
-            })
-            .collect();
-        keys.par_sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.2.total_cmp(&b.2)).then(a.1.cmp(&b.1)));
+        let keys = sorted(positions, height);
         let mut starts = vec![0; count + 1];
-        for (zone, ..) in &keys {
-            starts[*zone as usize + 1] += 1;
+        for (key, _) in &keys {
+            starts[(key >> 32) as usize + 1] += 1;
         }
         for i in 1..starts.len() {
             starts[i] += starts[i - 1];
         }
-        let object = |(_, row, ra): &(u32, u32, f64)| {
+        let object = |(key, row): &Key| {
             let point = unit(positions.get(*row as usize)?);
-            Some(Object { ra: *ra, point, row: *row })
+            Some(Object { turn: *key as u32, row: *row, point })
         };
         let objects = keys.par_iter().filter_map(object).collect();
         Self { height, starts, objects }
@@ -104,8 +112,9 @@ impl Zones {
         for number in zone((dec - wide).max(-90.0), self.height)..=zone((dec + wide).min(90.0), self.height) {
             let objects = self.zone(number);
             for (from, to) in ranges.into_iter().flatten() {
-                let first = objects.partition_point(|o| o.ra < from);
-                for object in objects.get(first..).unwrap_or_default().iter().take_while(|o| o.ra <= to) {
+                let (from, to) = (turn(from), turn(to));
+                let first = objects.partition_point(|o| o.turn < from);
+                for object in objects.get(first..).unwrap_or_default().iter().take_while(|o| o.turn <= to) {
                     let angle = chord(&point, &object.point);
                     if angle <= limit {
                         found(object.row, angle);
@@ -120,6 +129,11 @@ fn zone(dec: f64, height: f64) -> usize {
     ((dec + 90.0) / height) as usize
 }
 
+/// A right ascension as a share of the whole turn, in 32 bits: what is not above another in degrees is not above it here.
+fn turn(ra: f64) -> u32 {
+    (ra * (4_294_967_296.0 / 360.0)) as u32
+}
+
 /// Half the range of right ascension of a circle, in degrees; 180 if it holds a pole.
 fn half_width(dec: f64, radius: f64) -> f64 {
     if dec.abs() + radius >= 90.0 {
@@ -130,34 +144,28 @@ fn half_width(dec: f64, radius: f64) -> f64 {
     if sine >= 1.0 { 180.0 } else { sine.asin().to_degrees() + SLACK }
 }
 
-/// Rows of the left catalogue in an order in which neighbours on the sky follow each other, so that caches help.
-fn walk(left: &Positions, height: f64) -> Vec<u32> {
-    let mut order: Vec<(u32, f64, u32)> = (0..left.len())
-        .filter_map(|i| {
-            let (ra, dec) = left.get(i)?;
-            Some((zone(dec, height) as u32, ra, u32::try_from(i).ok()?))
-        })
-        .collect();
-    order.par_sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
-    order.into_iter().map(|o| o.2).collect()
+/// What `search` finds around objects of the left catalogue, each given with its position, in [`sorted`] order.
+fn around<T: Send>(left: &Positions, height: f64, search: impl Fn(u32, (f64, f64), &mut Vec<T>) + Sync) -> Vec<T> {
+    let order = sorted(left, height);
+    let chunks = order.par_chunks(4096).map(|keys| {
+        // Looked up one after the other, so that none waits for what is done with the one before.
+        let places: Vec<_> = keys.iter().filter_map(|(_, row)| Some((*row, left.get(*row as usize)?))).collect();
+        let mut found = Vec::new();
+        places.into_iter().for_each(|(row, place)| search(row, place, &mut found));
+        found
+    });
+    chunks.flatten_iter().collect()
 }
 
 /// All pairs within `radius` degrees, by row of the left catalogue, nearest first.
 #[must_use]
 pub fn pairs(left: &Positions, right: &Positions, radius: f64) -> Vec<Pair> {
     let zones = Zones::new(right, radius);
-    let order = walk(left, zones.height);
-    let chunks = order.par_chunks(4096).map(|rows| {
-        let mut own = Vec::new();
-        for &row in rows {
-            let Some(at) = left.get(row as usize) else { continue };
-            zones.search(at, radius, &mut |right, angle| {
-                own.push(Pair { left: row, right, separation: angle.to_degrees() });
-            });
-        }
-        own
+    let mut found = around(left, zones.height, |row, place, found| {
+        zones.search(place, radius, &mut |right, angle| {
+            found.push(Pair { left: row, right, separation: angle.to_degrees() });
+        });
     });
-    let mut found: Vec<Pair> = chunks.flatten_iter().collect();
     found.par_sort_unstable_by(|a, b| a.left.cmp(&b.left).then(a.order(b)));
     found
 }
@@ -166,22 +174,18 @@ pub fn pairs(left: &Positions, right: &Positions, radius: f64) -> Vec<Pair> {
 #[must_use]
 pub fn nearest(left: &Positions, right: &Positions, radius: f64) -> Vec<Option<Pair>> {
     let zones = Zones::new(right, radius);
-    let order = walk(left, zones.height);
-    let chunks = order.par_chunks(4096).map(|rows| {
-        let find = |row: u32| {
-            let mut best: Option<Pair> = None;
-            zones.search(left.get(row as usize)?, radius, &mut |right, angle| {
-                let pair = Pair { left: row, right, separation: angle.to_degrees() };
-                if best.is_none_or(|b| pair.order(&b) == Ordering::Less) {
-                    best = Some(pair);
-                }
-            });
-            best
-        };
-        rows.iter().filter_map(|row| find(*row)).collect::<Vec<_>>()
+    let found = around(left, zones.height, |row, place, found| {
+        let mut best: Option<Pair> = None;
+        zones.search(place, radius, &mut |right, angle| {
+            let pair = Pair { left: row, right, separation: angle.to_degrees() };
+            if best.is_none_or(|b| pair.order(&b) == Ordering::Less) {
+                best = Some(pair);
+            }
+        });
+        found.extend(best);
     });
     let mut nearest = vec![None; left.len()];
-    for pair in chunks.flatten_iter().collect::<Vec<_>>() {
+    for pair in found {
         if let Some(place) = nearest.get_mut(pair.left as usize) {
             *place = Some(pair);
         }
