@@ -157,38 +157,41 @@ impl Run<'_> {
         work.flush()
     }
 
+    /// A file that turns out to be bad leaves nothing behind.
     fn file(&self, work: &mut Work<'_>, number: usize, path: &Path) -> std::result::Result<(), Failed> {
+        let mut own = work.apart();
+        match self.objects(&mut own, number, path) {
+            Ok(known) => {
+                work.done.units.extend(std::mem::take(&mut own.done.units));
+                work.done.notes.append(&mut own.done.notes);
+                lock(&self.known).join(known).and_then(|()| work.take(own)).map_err(Failed::Stop)
+            }
+            Err(Failed::Skip(error)) => {
+                own.discard().map_or_else(|e| Err(Failed::Stop(e)), |()| Err(Failed::Skip(error)))
+            }
+            stop => stop.map(|_| ()),
+        }
+    }
+
+    /// What a file holds. Types or units that do not go with those of other files always stop: which of the files would be left
+    /// out depends on which was read first.
+    fn objects(&self, own: &mut Work<'_>, number: usize, path: &Path) -> std::result::Result<Known, Failed> {
         let skip = self.mapping.source.on_error == OnError::Skip;
         let failed = |error| if skip { Failed::Skip(error) } else { Failed::Stop(error) };
-        let mut held = Vec::new();
+        let mut known = Known::default();
         let mut open = Open::new(path, self.mapping).map_err(failed)?;
         while let Some(batch) = open.next().map_err(failed)? {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Failed::Stop(Error::Interrupted));
             }
-            match skip {
-                // A file that turns out to be bad leaves nothing behind; else one of many rows is not held as a whole.
-                true => held.push(batch),
-                false => self.take(work, &open, &batch, number)?,
-            }
+            // The sooner the better, but what a bad file says does not count.
+            let add = |known: &mut Known| known.add(&batch.schema(), open.units(), path);
+            if skip { add(&mut known) } else { add(&mut lock(&self.known)) }.map_err(Failed::Stop)?;
+            own.add(&batch, number).map_err(Failed::Stop)?;
         }
-        held.iter().try_for_each(|batch| self.take(work, &open, batch, number))?;
-        work.done.units.extend(open.units().clone());
-        work.done.notes.extend(open.notes().iter().cloned());
-        Ok(())
-    }
-
-    /// Takes objects of a file. Types or units that do not go with those of other files always stop: which of the files would be
-    /// left out depends on which was read first.
-    fn take(
-        &self,
-        work: &mut Work<'_>,
-        open: &Open<'_>,
-        batch: &arrow_array::RecordBatch,
-        number: usize,
-    ) -> std::result::Result<(), Failed> {
-        lock(&self.known).add(&batch.schema(), open.units(), open.path()).map_err(Failed::Stop)?;
-        work.add(batch, number).map_err(Failed::Stop)
+        own.done.units.extend(open.units().clone());
+        own.done.notes.extend(open.notes().iter().cloned());
+        Ok(known)
     }
 }
 

@@ -86,10 +86,6 @@ impl<'a> Open<'a> {
         Ok(this)
     }
 
-    pub(super) fn path(&self) -> &Path {
-        self.path
-    }
-
     /// Unit by dotted column, of what was read so far.
     pub(super) fn units(&self) -> &BTreeMap<String, String> {
         &self.units

@@ -386,6 +386,26 @@ fn a_file_of_many_objects_does_not_silently_become_one() {
     assert_eq!(text_of(&place, "z"), ["0.1"]);
 }
 
+#[test]
+fn a_long_file_that_is_bad_at_its_end_leaves_nothing_behind() {
+    let place = Place::new(0);
+    let rows = |name: &str, last: &str| {
+        let rows: String = (0..20_000).map(|row| format!("{name}{row},{},5\n", f64::from(row) * 0.01)).collect();
+        fs::write(place.path(&format!("{name}.csv")), format!("name,ra,dec\n{rows}{last}")).expect("written");
+    };
+    rows("a", "");
+    rows("b", "last,400,5\n");
+    rows("c", "");
+    let mapping = "[source]\nfiles = [\"FOLDER/?.csv\"]\nlayout = \"row\"\non_error = \"skip\"\n[column]\n\
+                   object_id = { from = \"name\" }\nra = { from = \"ra\" }\ndec = { from = \"dec\" }\n";
+    let report = place.run(|_| mapping.into()).expect("skips");
+    assert_eq!((report.objects, report.skipped.len()), (40_000, 1));
+    let names = text_of(&place, "object_id");
+    assert!(names.iter().all(|name| name.starts_with(['a', 'c'])));
+    let found = validate(&place.path("out"), &Checks { id: "object_id".into() }, &mut |_, _| {}).expect("read");
+    assert_eq!(found, []);
+}
+
 fn text_of(place: &Place, column: &str) -> Vec<String> {
     text(&ingested(place), column)
 }

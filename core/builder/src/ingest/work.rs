@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A piece is written when it holds about this many bytes.
-const PIECE_BYTES: usize = 48 << 20;
+const PIECE_BYTES: usize = if cfg!(test) { 1 << 18 } else { 48 << 20 };
 
 /// What all files have said of columns so far: types that go together, and one unit each.
 #[derive(Default)]
@@ -50,6 +50,15 @@ impl Known {
         Ok(())
     }
 
+    /// Takes what another has gathered of one file.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub(super) fn join(&mut self, other: Self) -> Result<()> {
+        let Some((schema, path)) = other.schema else { return Ok(()) };
+        self.add(&schema, &other.units.into_iter().map(|(column, (unit, _))| (column, unit)).collect(), &path)
+    }
+
     /// Unit by dotted column.
     pub(super) fn units(self) -> BTreeMap<String, String> {
         self.units.into_iter().map(|(column, (unit, _))| (column, unit)).collect()
@@ -71,13 +80,38 @@ pub(super) struct Work<'a> {
     folder: &'a Path,
     batches: Vec<RecordBatch>,
     bytes: usize,
+    /// Number of the first piece.
+    first: usize,
     pub(super) done: Done,
     pub(super) pieces: Vec<Piece>,
 }
 
 impl<'a> Work<'a> {
     pub(super) fn new(folder: &'a Path, done: Done) -> Self {
-        Self { folder, batches: Vec::new(), bytes: 0, done, pieces: Vec::new() }
+        Self { folder, batches: Vec::new(), bytes: 0, first: 0, done, pieces: Vec::new() }
+    }
+
+    /// The same for one file, to be [taken](Self::take) if it is good and else [thrown away](Self::discard).
+    pub(super) fn apart(&self) -> Self {
+        let first = self.first + self.pieces.len();
+        Self { first, ..Self::new(self.folder, Done { group: self.done.group, ..Done::default() }) }
+    }
+
+    /// Takes what a file gave.
+    pub(super) fn take(&mut self, own: Self) -> Result<()> {
+        self.pieces.extend(own.pieces);
+        self.done.pieces.extend(own.done.pieces);
+        self.batches.extend(own.batches);
+        self.bytes += own.bytes;
+        if self.bytes >= PIECE_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Leaves nothing behind.
+    pub(super) fn discard(self) -> Result<()> {
+        self.done.pieces.iter().try_for_each(|(name, _)| {
+            let path = self.folder.join(name);
+            std::fs::remove_file(&path).map_err(Error::io("remove", &path))
+        })
     }
 
     /// Takes objects of the file that has this number among all.
@@ -107,7 +141,7 @@ impl<'a> Work<'a> {
         let fitted = self.batches.drain(..).map(|batch| fit_batch(&batch, &schema));
         let fitted = fitted.collect::<Result<Vec<_>, _>>().map_err(arrow)?;
         let whole = arrow_select::concat::concat_batches(&schema, &fitted).map_err(arrow)?;
-        let name = format!("piece-{:06}-{:03}.parquet", self.done.group, self.pieces.len());
+        let name = format!("piece-{:06}-{:03}.parquet", self.done.group, self.first + self.pieces.len());
         self.pieces.push(Piece::write(&self.folder.join(&name), &whole, "object_id")?);
         self.done.pieces.push((name, self.bytes as u64));
         self.bytes = 0;
