@@ -125,13 +125,13 @@ const BANDS: &[(&str, f64)] = &[
 /// Surveys and instruments that catalogues put before a band's name, as in `ztfg`, `hsc-r` or `ps1::r`, each with those of its
 /// bands that are not the ones of that name above. Behind the survey's name case tells them apart no more: `hsc-g` is `HSC-G`.
 const SURVEYS: &[(&str, Bands)] = &[
-    ("ztf", &[]),
-    ("lsst", &[]),
-    ("sdss", &[]),
-    ("ps1", &[]),
-    ("panstarrs", &[]),
+    ("ztf", SLOAN),
+    ("lsst", SLOAN),
+    ("sdss", SLOAN),
+    ("ps1", SLOAN),
+    ("panstarrs", SLOAN),
     ("atlas", &[]),
-    ("kids", &[]),
+    ("kids", SLOAN),
     ("bessell", &[]),
     ("uvot", &[]),
     ("swift", &[]),
@@ -157,6 +157,9 @@ const SURVEYS: &[(&str, Bands)] = &[
 ];
 
 type Bands = &'static [(&'static str, f64)];
+/// As above: behind the survey's name `G` is not that of Gaia, nor `R` that of Bessell.
+const SLOAN: Bands =
+    &[("u", 3560.0), ("g", 4720.0), ("r", 6190.0), ("i", 7500.0), ("z", 8960.0), ("y", 9620.0), ("w", 6080.0)];
 const HSC: Bands = &[("g", 4790.0), ("r", 6210.0), ("i", 7730.0), ("z", 8900.0), ("y", 9770.0)];
 const DECAM: Bands = &[("u", 3860.0), ("g", 4810.0), ("r", 6420.0), ("i", 7810.0), ("z", 9170.0), ("y", 9900.0)];
 const TWO_MASS: Bands = &[("j", 12_400.0), ("h", 16_500.0), ("k", 21_600.0), ("ks", 21_600.0)];
@@ -277,6 +280,9 @@ mod tests {
         // As the Multimodal Universe has them, and others.
         for (name, angstrom) in [
             ("hsc-g", 4790.0),
+            ("PS1-G", 4720.0),
+            ("SDSS_R", 6190.0),
+            ("ztf-R", 6190.0),
             ("HSC-Y", 9770.0),
             ("des-g", 4810.0),
             ("DES-R", 6420.0),
