@@ -143,7 +143,7 @@ pub(super) fn open(path: &Path, packed: bool) -> Result<Text> {
         };
         return Err(source(path, "", reason.into(), hint));
     };
-    let declared = ecsv::declared(&comments);
+    let declared = ecsv::header(&comments);
     let count = |c: char| first.matches(c).count();
     let separator = [',', '\t', ';', '|'].into_iter().filter(|c| count(*c) > 0).max_by_key(|c| count(*c));
     let mut rows = Rows { separator, lines };

@@ -1,4 +1,5 @@
-//! The header of ECSV (Astropy Proposal for Enhancement 6): units and types of columns, as YAML in comments.
+//! The header of ECSV (Astropy Proposal for Enhancement 6): units and types of columns, as YAML in comments. astropy writes the
+//! same YAML into Parquet.
 
 use arrow_schema::DataType;
 use std::collections::BTreeMap;
@@ -12,13 +13,18 @@ pub(super) struct Declared {
 }
 
 /// By column; empty if the comments are no such header.
-pub(super) fn declared(comments: &[String]) -> BTreeMap<String, Declared> {
+pub(super) fn header(comments: &[String]) -> BTreeMap<String, Declared> {
+    match comments.first().is_some_and(|line| line.contains("%ECSV")) {
+        true => declared(comments.iter().map(String::as_str)),
+        false => BTreeMap::new(),
+    }
+}
+
+/// By column, from lines of the YAML.
+pub(super) fn declared<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, Declared> {
     let mut found = BTreeMap::new();
     let mut name: Option<String> = None;
-    if !comments.first().is_some_and(|line| line.contains("%ECSV")) {
-        return found;
-    }
-    for line in comments.iter().map(|line| line.trim_start().trim_start_matches('#').trim()) {
+    for line in lines.map(|line| line.trim_start().trim_start_matches('#').trim()) {
         // A column on one line, or begun there with the rest on lines of its own.
         let begins = line.strip_prefix("- ");
         let inside = begins.unwrap_or(line).trim();
@@ -66,11 +72,11 @@ mod tests {
     fn columns_on_one_line_and_on_several_are_read() {
         let header = "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: ra, unit: deg, datatype: float64}\n# - name: id\n#   datatype: string\n\
                       # - name: 'flux'\n#   unit: erg / (cm2 s)\n#   datatype: float32\n# meta: {a: 1}";
-        let found = declared(&header.lines().map(str::to_owned).collect::<Vec<_>>());
+        let found = super::header(&header.lines().map(str::to_owned).collect::<Vec<_>>());
         let of = |name: &str| found.get(name).cloned().map(|d| (d.unit, d.data_type));
         assert_eq!(of("ra"), Some((Some("deg".into()), Some(DataType::Float64))));
         assert_eq!(of("id"), Some((None, Some(DataType::Utf8))));
         assert_eq!(of("flux"), Some((Some("erg / (cm2 s)".into()), Some(DataType::Float64))));
-        assert!(declared(&["# - {name: ra, unit: deg}".to_owned()]).is_empty());
+        assert!(super::header(&["# - {name: ra, unit: deg}".to_owned()]).is_empty());
     }
 }

@@ -18,6 +18,7 @@ use arrow_schema::DataType;
 use panchroma_core::config::{nearest, suggestion};
 use panchroma_core::data::DataError;
 use panchroma_core::{Error, Result};
+pub(crate) use parquet::units;
 use serde_json::Value;
 use std::fs::File;
 use std::io::Read;

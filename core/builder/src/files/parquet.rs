@@ -1,10 +1,10 @@
 //! Parquet: one table, with the fields of structs under dotted names.
 
-use super::{Field, Part, SourceFile, source};
+use super::{Field, Part, SourceFile, ecsv, source};
 use crate::describe::{at_once, builder};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef};
-use arrow_schema::{DataType, Fields};
+use arrow_schema::{DataType, Fields, Schema};
 use panchroma_core::Result;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection, RowSelector};
@@ -35,18 +35,47 @@ pub(super) fn open(path: &Path) -> Result<ParquetTable> {
     let builder = builder(path)?;
     let rows = usize::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
     let (mut fields, mut leaves) = (Vec::new(), Vec::new());
-    collect("", builder.schema().fields(), &mut fields, &mut leaves);
+    collect("", builder.schema().fields(), &units(builder.schema()), &mut fields, &mut leaves);
     let parts = vec![Part { name: String::new(), rows, fields }];
     Ok(ParquetTable { path: path.into(), parts, leaves, open: BTreeMap::new() })
 }
 
-fn collect(above: &str, fields: &Fields, into: &mut Vec<Field>, leaves: &mut Vec<Range<usize>>) {
+/// Units by dotted column: as fields say, or astropy for all of them.
+pub(crate) fn units(schema: &Schema) -> BTreeMap<String, String> {
+    let yaml = schema.metadata().get("table_meta_yaml").map_or("", String::as_str);
+    let of_all =
+        ecsv::declared(yaml.lines()).into_iter().filter_map(|(column, declared)| Some((column, declared.unit?)));
+    let mut found = of_all.collect();
+    stated("", schema.fields(), &mut found);
+    found
+}
+
+fn stated(above: &str, fields: &Fields, into: &mut BTreeMap<String, String>) {
+    for field in fields {
+        let name = format!("{above}{}", field.name());
+        let unit = ["unit", "units"].into_iter().find_map(|key| field.metadata().get(key));
+        if let Some(unit) = unit.filter(|unit| !unit.is_empty()) {
+            into.insert(name.clone(), unit.clone());
+        }
+        if let DataType::Struct(inner) = field.data_type() {
+            stated(&format!("{name}."), inner, into);
+        }
+    }
+}
+
+fn collect(
+    above: &str,
+    fields: &Fields,
+    units: &BTreeMap<String, String>,
+    into: &mut Vec<Field>,
+    leaves: &mut Vec<Range<usize>>,
+) {
     for field in fields {
         let name = if above.is_empty() { field.name().clone() } else { format!("{above}.{}", field.name()) };
         match field.data_type() {
-            DataType::Struct(inner) => collect(&name, inner, into, leaves),
+            DataType::Struct(inner) => collect(&name, inner, units, into, leaves),
             data_type => {
-                let unit = field.metadata().get("unit").cloned();
+                let unit = units.get(&name).cloned();
                 into.push(Field { name, data_type: data_type.clone(), unit, per_row: true });
                 let start = leaves.last().map_or(0, |before| before.end);
                 leaves.push(start..start + count(data_type));

@@ -252,6 +252,22 @@ fn damaged_hdf5_attributes_are_never_a_panic() {
 }
 
 #[test]
+fn units_of_parquet_are_found_as_fields_or_astropy_have_them() {
+    let unit = |key: &str, unit: &str| std::collections::HashMap::from([(key.to_owned(), unit.to_owned())]);
+    let inner = arrow_schema::Field::new("flux", DataType::Float32, true).with_metadata(unit("unit", "Jy"));
+    let fields = vec![
+        arrow_schema::Field::new("ra", DataType::Float64, true),
+        arrow_schema::Field::new("t", DataType::Float64, true).with_metadata(unit("units", "d")),
+        arrow_schema::Field::new("s", DataType::Struct(vec![inner].into()), true),
+    ];
+    let yaml = "datatype:\n- {name: id, datatype: string}\n- {name: ra, unit: hourangle, datatype: float64}\n";
+    let schema = arrow_schema::Schema::new(fields).with_metadata(unit("table_meta_yaml", yaml));
+    let found: Vec<(String, String)> = units(&schema).into_iter().collect();
+    let expected = [("ra", "hourangle"), ("s.flux", "Jy"), ("t", "d")];
+    assert_eq!(found, expected.map(|(column, unit)| (column.to_owned(), unit.to_owned())));
+}
+
+#[test]
 fn text_tables_find_their_separator_types_and_units() {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: &str| {

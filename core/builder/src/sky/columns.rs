@@ -1,11 +1,10 @@
-//! Which columns of a catalogue tell an object's name and place, and the units of all.
+//! Which columns of a catalogue tell an object's name and place.
 
 use crate::ingest::factor;
-use arrow_schema::{DataType, Field, Fields};
+use arrow_schema::{DataType, Field};
 use panchroma_core::config::nearest;
 use panchroma_core::data::DataError;
 use panchroma_core::{Error, Result};
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What right ascension and declination are called, in any case: the first pair that is there counts. The last are those
@@ -95,23 +94,4 @@ pub(super) fn to_degrees(file: &Path, column: &Field, unit: Option<&String>) -> 
         let hint = "known are `deg`, `hourangle`, `rad`, `arcmin` and `arcsec`";
         crate::files::source(file, &place, format!("is in `{unit}`, which is no unit of angles"), hint)
     })
-}
-
-/// Units by dotted column, where fields say them.
-pub(super) fn units(fields: &Fields) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    collect("", fields, &mut found);
-    found
-}
-
-fn collect(above: &str, fields: &Fields, into: &mut BTreeMap<String, String>) {
-    for field in fields {
-        let name = format!("{above}{}", field.name());
-        if let Some(unit) = field.metadata().get("unit").filter(|unit| !unit.is_empty()) {
-            into.insert(name.clone(), unit.clone());
-        }
-        if let DataType::Struct(inner) = field.data_type() {
-            collect(&format!("{name}."), inner, into);
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! A catalogue that is to be matched: positions of all its objects in memory (16 bytes each), the rest read when it is
 //! asked for.
 
-use super::columns::{InputSettings, to_degrees, units};
+use super::columns::{InputSettings, to_degrees};
 use super::convert::converted;
 use super::positions::Positions;
 use crate::describe::{Notes, Table, builder};
@@ -85,7 +85,7 @@ impl Input {
         let stated = || position_columns(&table.root).filter(|both| both.iter().all(|c| columns.contains(&c.as_str())));
         let position = settings.position.clone().or_else(stated);
         let [id, ra, dec] = InputSettings { position, ..settings.clone() }.find(file, &columns)?;
-        let mut units = units(schema.fields());
+        let mut units = crate::files::units(&schema);
         // What can't be read is not known.
         units.extend(Notes::read(&table.root).ok().flatten().unwrap_or_default().units);
         let size = |column: &str| match schema.field_with_name(column) {
