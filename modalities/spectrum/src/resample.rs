@@ -90,7 +90,7 @@ struct Piece {
 const NEARBY: usize = 4;
 
 /// Brings `samples` onto `grid`. A step between good samples is bridged if it is at most `max_gap` times the upper median of the
-/// steps nearby, [`NEARBY`] between measured wavelengths to either side: where two arms of different steps meet, half of them are of the
+/// steps nearby, four between measured wavelengths to either side: where two arms of different steps meet, half of them are of the
 /// coarser arm; a sample or two alone in a gap are outvoted and do not bridge it.
 #[must_use]
 pub fn resample(samples: &[Sample], grid: &Grid, max_gap: f64) -> Resampled {
