@@ -37,6 +37,8 @@ struct Zones {
     height: f64,
     /// First object of each zone, and the end.
     starts: Vec<usize>,
+    /// Half the range of right ascension that is searched, by the zone of the circle's middle, degrees.
+    halves: Vec<f64>,
     /// By zone, then right ascension.
     objects: Vec<Object>,
 }
@@ -83,7 +85,10 @@ impl Zones {
             Some(Object { turn: *key as u32, row: *row, point })
         };
         let objects = keys.par_iter().filter_map(object).collect();
-        Self { height, starts, objects }
+        // That of the edge that is nearer to a pole holds for the whole zone.
+        let edge = |zone: usize| (zone as f64 * height - 90.0).abs().max(((zone + 1) as f64 * height - 90.0).abs());
+        let halves = (0..=count).map(|zone| half_width(edge(zone).min(90.0), radius + SLACK)).collect();
+        Self { height, starts, halves, objects }
     }
 
     fn zone(&self, zone: usize) -> &[Object] {
@@ -96,10 +101,11 @@ impl Zones {
     /// Calls `found` with everything within `radius` degrees of a position, in radians of separation.
     fn search(&self, (ra, dec): (f64, f64), radius: f64, found: &mut impl FnMut(u32, f64)) {
         let ra = if ra >= 360.0 { ra - 360.0 } else { ra };
-        let point = unit((ra, dec));
+        // Most have no candidate, and need no point.
+        let mut point = None;
         let wide = radius + SLACK;
         let limit = radius.to_radians();
-        let half = half_width(dec, wide);
+        let half = self.halves.get(zone(dec, self.height)).copied().unwrap_or(180.0);
         let ranges = if half >= 180.0 {
             [Some((0.0, 360.0)), None]
         } else if ra - half < 0.0 {
@@ -115,7 +121,7 @@ impl Zones {
                 let (from, to) = (turn(from), turn(to));
                 let first = objects.partition_point(|o| o.turn < from);
                 for object in objects.get(first..).unwrap_or_default().iter().take_while(|o| o.turn <= to) {
-                    let angle = chord(&point, &object.point);
+                    let angle = chord(point.get_or_insert_with(|| unit((ra, dec))), &object.point);
                     if angle <= limit {
                         found(object.row, angle);
                     }
