@@ -6,7 +6,7 @@
 //! properties.
 
 use super::error::DataError;
-use super::storage::{is_parquet, parquet_files, scheme, text};
+use super::storage::{is_parquet, parquet_files, scheme, small_text};
 use crate::Result;
 use crate::config::nearest::nearest_paths;
 use std::fs;
@@ -76,7 +76,7 @@ pub(super) fn property(root: &Path, key: &str) -> Option<String> {
 
 /// The value of `key` in a Java-style properties file, if the file can be read and has it.
 fn value(file: &Path, key: &str) -> Option<String> {
-    let text = text(file)?;
+    let text = small_text(file)?;
     text.lines()
         .filter(|line| !line.trim_start().starts_with('#'))
         .filter_map(|line| line.split_once('='))

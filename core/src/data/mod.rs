@@ -37,7 +37,7 @@ pub use loader::{Loader, LoaderPlan, Position};
 pub use ragged::Ragged;
 pub use rows::Rows;
 pub use split::{BadRowsPolicy, DataConfig, Fractions, Split, SplitBy};
-pub use storage::{Reader, scheme, writable};
+pub use storage::{Reader, scheme, small_text, writable};
 
 /// A thread that panicked can't have left anything half done in this module: every change is one assignment.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -15,7 +15,7 @@ HATS catalogue with the columns of all and their units; where two have one name,
 number if that is taken too. `ra` and `dec` are mean positions, in degrees. In it, match.json is the report, and \
 not_kept.csv lists every pair within the radius that is not in it, and why.
 
-Positions are `ra` and `dec`, or RAJ2000 and DEJ2000, RA_ICRS and DE_ICRS, _RA and _DE, RADEG and DECDEG (or DEDEG), \
+Positions are those that a HATS catalogue states, or `ra` and `dec`, or RAJ2000 and DEJ2000, RA_ICRS and DE_ICRS, _RA and _DE, RADEG and DECDEG (or DEDEG), \
 ALPHA_J2000 and DELTA_J2000, in any case, in the unit that the file says (degrees, hours, radians) or in degrees.
 
 Examples:

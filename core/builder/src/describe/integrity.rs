@@ -1,15 +1,14 @@
 //! Whether the files of a catalogue are those that were written, and whether what stands beside them agrees with them.
 
 use super::findings::Report;
-use super::notes::{Notes, Written, text};
-use crate::hats::DEEPEST;
-use panchroma_core::data::Reader;
+use super::notes::{Notes, Written};
+use crate::hats::{Checksum, DEEPEST};
+use panchroma_core::data::{Reader, small_text};
 use panchroma_core::{Error, Result};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::reader::ChunkReader;
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::io::{self, BufReader};
 use std::path::Path;
 
 /// Bytes of a file that are read at once.
@@ -53,14 +52,10 @@ pub(super) fn same_as_written(
 
 fn checksum(path: &Path) -> Result<String> {
     let damaged = |e: parquet::errors::ParquetError| Error::io("read", path)(std::io::Error::other(e));
-    let mut from = Reader::open(path)?.get_read(0).map_err(damaged)?;
-    let (mut hash, mut block) = (Sha256::new(), vec![0; BLOCK]);
-    loop {
-        match from.read(&mut block).map_err(Error::io("read", path))? {
-            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
-            read => hash.update(block.get(..read).unwrap_or_default()),
-        }
-    }
+    let from = Reader::open(path)?.get_read(0).map_err(damaged)?;
+    let mut sum = Checksum::new(io::sink());
+    io::copy(&mut BufReader::with_capacity(BLOCK, from), &mut sum).map_err(Error::io("read", path))?;
+    sum.finish().map_err(Error::io("read", path))
 }
 
 /// Checks the lists of files that stand beside the files of a whole catalogue.
@@ -97,7 +92,7 @@ pub(super) fn lists(root: &Path, files: &[Found], notes: Option<&Notes>, report:
 
 /// Compares the tiles of `partition_info.csv` with those that are there.
 fn partitions(root: &Path, tiles: &BTreeSet<(i64, i64)>, report: &mut Report) {
-    let Some(text) = text(&root.join("partition_info.csv")) else {
+    let Some(text) = small_text(&root.join("partition_info.csv")) else {
         report.odd("", "is missing: `hats` and `lsdb` read from it which tiles there are", None);
         return;
     };

@@ -1,7 +1,6 @@
 //! What `panchroma.toml` beside a catalogue says of it.
 
-use panchroma_core::data::Reader;
-use parquet::file::reader::{ChunkReader, Length};
+use panchroma_core::data::small_text;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,14 +33,7 @@ impl Notes {
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn read(root: &Path) -> Result<Option<Self>, String> {
-        let Some(text) = text(&root.join("panchroma.toml")) else { return Ok(None) };
+        let Some(text) = small_text(&root.join("panchroma.toml")) else { return Ok(None) };
         toml::from_str(&text).map(Some).map_err(|e| e.message().to_owned())
     }
-}
-
-/// A small text file, here or at an address, if it is there.
-pub(super) fn text(path: &Path) -> Option<String> {
-    let reader = Reader::open(path).ok()?;
-    let bytes = reader.get_bytes(0, usize::try_from(reader.len()).ok()?).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
 }

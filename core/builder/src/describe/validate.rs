@@ -5,7 +5,7 @@ use super::integrity::{self, Found, tile};
 use super::leaves::{Leaf, leaves, numbers, texts};
 use super::measurements::Measurements;
 use super::table::{Table, builder};
-use crate::hats::DEEPEST;
+use crate::hats::{DEEPEST, PIXEL};
 use arrow_schema::DataType;
 use panchroma_core::Result;
 use std::collections::{BTreeMap, HashSet};
@@ -152,7 +152,7 @@ fn positions<'a>(
     let column = |name: &str| leaves.iter().find(|l| l.path == name && l.levels.is_empty());
     let (Some(ra), Some(dec)) = (column(columns[0]), column(columns[1])) else { return };
     let (Some(ra), Some(dec)) = (numbers(&ra.values), numbers(&dec.values)) else { return };
-    let pixels: Option<Vec<i64>> = column("_healpix_29").and_then(|leaf| {
+    let pixels: Option<Vec<i64>> = column(PIXEL).and_then(|leaf| {
         let cast = arrow_cast::cast(&leaf.values, &DataType::Int64).ok()?;
         Some(arrow_array::cast::AsArray::as_primitive::<arrow_array::types::Int64Type>(&cast).values().to_vec())
     });
@@ -174,16 +174,16 @@ fn positions<'a>(
         // Pixels of order 29 are 0.4 milliarcseconds wide, so that rounding may put an object into the next.
         let expected = cdshealpix::nested::hash(DEEPEST, ra.to_radians(), dec.to_radians());
         if pixel >> 16 != (expected >> 16) as i64 {
-            report.error("_healpix_29", "is another pixel than that of `ra` and `dec`", Some(object(row)));
+            report.error(PIXEL, "is another pixel than that of `ra` and `dec`", Some(object(row)));
         }
         if pixel < *before {
-            report.odd("_healpix_29", "rows are not sorted by it", Some(object(row)));
+            report.odd(PIXEL, "rows are not sorted by it", Some(object(row)));
         }
         *before = pixel;
         if let Some((order, number)) = own
             && pixel >> (2 * (i64::from(DEEPEST) - order)) != number
         {
-            report.error("_healpix_29", "the object belongs into another file", Some(object(row)));
+            report.error(PIXEL, "the object belongs into another file", Some(object(row)));
         }
     }
 }

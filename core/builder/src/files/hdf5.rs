@@ -14,6 +14,7 @@ use rust_hdf5::format::messages::datatype::DatatypeMessage;
 use rust_hdf5::{H5Dataset, H5File};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -188,15 +189,11 @@ impl SourceFile for Hdf5 {
             DataType::Float32 => Arc::new(Float32Array::from(numbers!(f32))),
             DataType::Boolean => Arc::new(stored!(i8).into_iter().map(|f| Some(f != 0)).collect::<BooleanArray>()),
             DataType::Utf8 => {
-                let path = join(group, &found.name);
-                let texts = match self.texts.get(&path) {
-                    Some(texts) => texts.clone(),
-                    None => {
+                let texts = match self.texts.entry(join(group, &found.name)) {
+                    Entry::Occupied(read) => read.into_mut(),
+                    Entry::Vacant(new) => {
                         let texts = dataset.read_strings_lossy().map_err(|e| wrong(e.to_string()))?;
-                        let texts = texts.iter().map(|t| Some(t.trim_end_matches('\0').trim()));
-                        let texts: StringArray = texts.collect();
-                        self.texts.insert(path, texts.clone());
-                        texts
+                        new.insert(texts.iter().map(|t| Some(t.trim_end_matches('\0').trim())).collect())
                     }
                 };
                 let width: usize = counts.iter().skip(1).product();

@@ -1,23 +1,28 @@
-//! The SHA-256 of a file, computed while it is written.
+//! SHA-256, of a file while it is written or read.
 
 use sha2::{Digest, Sha256};
 use std::io::{self, Write};
 
+/// A checksum in digits.
+pub(crate) fn hexadecimal(checksum: &[u8]) -> String {
+    checksum.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Passes on what is written, and remembers its checksum.
-pub(super) struct Checksum<W> {
+pub(crate) struct Checksum<W> {
     inner: W,
     hash: Sha256,
 }
 
 impl<W: Write> Checksum<W> {
-    pub(super) fn new(inner: W) -> Self {
+    pub(crate) fn new(inner: W) -> Self {
         Self { inner, hash: Sha256::new() }
     }
 
     /// The checksum of all that was written, as hexadecimal digits; nothing is left in buffers.
-    pub(super) fn finish(&mut self) -> io::Result<String> {
+    pub(crate) fn finish(&mut self) -> io::Result<String> {
         self.inner.flush()?;
-        Ok(self.hash.finalize_reset().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hexadecimal(&self.hash.finalize_reset()))
     }
 }
 

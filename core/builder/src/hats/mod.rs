@@ -14,6 +14,7 @@ mod tests;
 mod tiles;
 pub(crate) mod types;
 
+pub(crate) use checksum::{Checksum, hexadecimal};
 pub use pieces::{Piece, Pieces, SOURCE};
 pub use scratch::Scratch;
 pub(crate) use tiles::DEEPEST;
@@ -22,7 +23,6 @@ pub use tiles::Tile;
 use crate::describe::{Gatherer, Stats};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use checksum::Checksum;
 use panchroma_core::data::DataError;
 use panchroma_core::{Error, Result};
 use parquet::arrow::ArrowWriter;

@@ -3,7 +3,7 @@
 use super::mapping::Mapping;
 use super::sources::Seen;
 use crate::files::source;
-use crate::hats::Piece;
+use crate::hats::{Piece, hexadecimal};
 use panchroma_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -59,7 +59,7 @@ impl Journal {
             Err(e) => return Err(Error::io("read", &path)(e)),
         };
         let mapping = mapping.identity();
-        let mapping: String = Sha256::digest(mapping).iter().map(|byte| format!("{byte:02x}")).collect();
+        let mapping = hexadecimal(&Sha256::digest(mapping));
         let mut lines = text.lines();
         let header = lines.next().map(serde_json::from_str::<Header>);
         // A line that is cut short was being written when the machine stopped: its files are read again.

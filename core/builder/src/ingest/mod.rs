@@ -161,15 +161,12 @@ impl Run<'_> {
     fn file(&self, work: &mut Work<'_>, number: usize, path: &Path) -> std::result::Result<(), Failed> {
         let mut own = work.apart();
         match self.objects(&mut own, number, path) {
-            Ok(known) => {
-                work.done.units.extend(std::mem::take(&mut own.done.units));
-                work.done.notes.append(&mut own.done.notes);
-                lock(&self.known).join(known).and_then(|()| work.take(own)).map_err(Failed::Stop)
-            }
+            Ok(known) => lock(&self.known).join(known).and_then(|()| work.take(own)).map_err(Failed::Stop),
             Err(Failed::Skip(error)) => {
-                own.discard().map_or_else(|e| Err(Failed::Stop(e)), |()| Err(Failed::Skip(error)))
+                own.discard().map_err(Failed::Stop)?;
+                Err(Failed::Skip(error))
             }
-            stop => stop.map(|_| ()),
+            Err(stop) => Err(stop),
         }
     }
 

@@ -101,6 +101,8 @@ impl<'a> Work<'a> {
     pub(super) fn take(&mut self, own: Self) -> Result<()> {
         self.pieces.extend(own.pieces);
         self.done.pieces.extend(own.done.pieces);
+        self.done.units.extend(own.done.units);
+        self.done.notes.extend(own.done.notes);
         self.batches.extend(own.batches);
         self.bytes += own.bytes;
         if self.bytes >= PIECE_BYTES { self.flush() } else { Ok(()) }

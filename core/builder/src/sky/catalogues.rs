@@ -87,7 +87,8 @@ pub struct PairReport {
 }
 
 /// Matches catalogues into a new one at `out`: `match.json` there has the report, `not_kept.csv` every pair within
-/// the radius that is not in the result, and why; with `dry_run` nothing stands there in the end. `progress` gets the number of objects written and of all.
+/// the radius that is not in the result, and why; with `dry_run` nothing stands there in the end. `progress` gets the
+/// number of objects written and of all.
 ///
 /// Each other catalogue is matched with the first. Columns keep their names and units, with `_CATALOGUE` behind the name where
 /// two catalogues have one; `ra` and `dec` are the mean position of the counterparts.
@@ -134,6 +135,10 @@ fn joined(
     let (mut reports, mut matched) = (Vec::new(), Vec::new());
     let mut rows = Rows::of_first(&first.positions);
     let mut not_kept = String::from("catalogue,object,other_catalogue,other_object,separation_arcsec,reason\n");
+    let mut name = |other: &Input, pairs: &[(Pair, &str)]| match settings.dry_run {
+        true => Ok(()),
+        false => name_dropped(first, other, pairs, &mut not_kept),
+    };
     let mut alone = Vec::new();
     for (number, other) in others.iter().enumerate() {
         let found = pairs(&first.positions, &other.positions, settings.radius_arcsec / 3600.0);
@@ -142,9 +147,7 @@ fn joined(
         (rows, left_out) = rows.with(&chosen, settings.keep != Keep::Inner);
         reports.push(report(first, other, &chosen, left_out));
         let dropped: Vec<(Pair, &str)> = chosen.dropped.iter().map(|d| (d.pair, d.reason.as_str())).collect();
-        if !settings.dry_run {
-            name_dropped(first, other, &dropped, &mut not_kept)?;
-        }
+        name(other, &dropped)?;
         if settings.keep == Keep::Outer {
             let mut used: Vec<bool> =
                 (0..other.positions.len()).map(|row| other.positions.get(row).is_none()).collect();
@@ -170,9 +173,7 @@ fn joined(
             }
             report.kept -= lost.len();
             let lost: Vec<(Pair, &str)> = lost.iter().map(|l| l.0).zip(reasons.iter().map(String::as_str)).collect();
-            if !settings.dry_run {
-                name_dropped(first, other, &lost, &mut not_kept)?;
-            }
+            name(other, &lost)?;
         }
     }
     drop(matched);

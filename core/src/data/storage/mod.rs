@@ -88,15 +88,17 @@ impl ChunkReader for Reader {
     }
 }
 
-/// A small text file, if it is there.
-pub(super) fn text(path: &Path) -> Option<String> {
-    if scheme(path).is_none() {
-        return fs::read_to_string(path).ok();
-    }
-    #[cfg(feature = "remote")]
-    return remote::text(path);
-    #[cfg(not(feature = "remote"))]
-    None
+/// A small text file, here or at an address, if it is there; what is no UTF-8 in it is `\u{fffd}`.
+#[must_use]
+pub fn small_text(path: &Path) -> Option<String> {
+    let bytes = match scheme(path) {
+        None => fs::read(path).ok()?,
+        #[cfg(feature = "remote")]
+        Some(_) => remote::bytes(path)?,
+        #[cfg(not(feature = "remote"))]
+        Some(_) => return None,
+    };
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Names, relative to `folder` and parted by `/`, of every `*.parquet` below it that is not hidden or metadata (`.x`,

@@ -126,10 +126,10 @@ impl Read for Stream {
 }
 
 /// A small text, if it is there.
-pub(super) fn text(path: &Path) -> Option<String> {
+pub(super) fn bytes(path: &Path) -> Option<Vec<u8>> {
     let (store, key) = place(path).ok()?;
     let bytes = wait(path, async { store.files.get(&key).await?.bytes().await }).ok()?;
-    String::from_utf8(bytes.to_vec()).ok()
+    Some(bytes.to_vec())
 }
 
 /// Names, relative to `folder`, of all files below it.
@@ -159,7 +159,7 @@ pub(super) fn list(folder: &Path) -> Result<Vec<String>> {
 /// The files of a HATS catalogue on a web server, which can't list them: the catalogue does.
 fn partitions(folder: &Path) -> Result<Vec<String>> {
     let failed = |reason: &str| DataError::Remote { path: folder.into(), source: reason.into() };
-    let text = text(&folder.join("partition_info.csv")).ok_or_else(|| {
+    let text = super::small_text(&folder.join("partition_info.csv")).ok_or_else(|| {
         failed("a web server lists no files: name a HATS catalogue (with `partition_info.csv`) or one `.parquet` file")
     })?;
     let suffix = crate::data::hats::property(folder, "hats_npix_suffix").unwrap_or_else(|| ".parquet".into());
