@@ -17,7 +17,11 @@
 pub mod attention;
 #[cfg(test)]
 mod check;
+#[cfg(test)]
+mod emulation;
 pub mod gelu;
+#[cfg(any(test, feature = "cuda"))]
+pub mod gpu;
 pub mod layer_norm;
 pub mod linear;
 pub mod memory;

@@ -1,0 +1,65 @@
+//! Compiles the kernels, by feature: `emulation` for the CPU with a C++ compiler (tests), `cuda` for
+//! GPUs with nvcc. Without either there is nothing to do, and no compiler but Rust's is needed.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    #[cfg(feature = "emulation")]
+    emulation::build();
+    #[cfg(feature = "cuda")]
+    cuda::build();
+}
+
+#[cfg(any(feature = "emulation", feature = "cuda"))]
+fn files(folder: &str, extension: &str) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files(&path.to_string_lossy(), extension));
+        } else if path.extension().is_some_and(|e| e == extension) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Says what to do and stops the build.
+#[cfg(any(feature = "emulation", feature = "cuda"))]
+fn fail(message: &str) -> ! {
+    eprintln!("\nerror: {message}\n");
+    std::process::exit(1)
+}
+
+#[cfg(feature = "emulation")]
+mod emulation {
+    pub(super) fn build() {
+        println!("cargo:rerun-if-changed=src/ops");
+        let mut base = cc::Build::new();
+        base.cpp(true).std("c++17").include("src/ops").debug(true).flag_if_supported("-Wno-unknown-pragmas");
+        if let Err(error) = base.try_get_compiler().map(|c| c.to_command().arg("--version").output()) {
+            missing(&error.to_string());
+        }
+        let mut run_time = base.clone();
+        // Only the rules of the device language, which nothing but the emulation's own test sees, tolerate -O1.
+        run_time.opt_level(3).flag("-fno-strict-aliasing").files(super::files("src/ops/emulation", "cpp"));
+        run_time.define("EMULATION_TEST_NAME", "emulation_test");
+        let mut kernels = base;
+        kernels.opt_level(2).flag("-x").flag("c++").files(super::files("src/ops", "cu"));
+        // Kernels are found by name, so nothing refers to them: the linker must not drop them.
+        kernels.link_lib_modifier("+whole-archive");
+        for (library, name) in [(&mut kernels, "panchroma_kernels"), (&mut run_time, "panchroma_emulation")] {
+            if let Err(error) = library.try_compile(name) {
+                missing(&error.to_string());
+            }
+        }
+    }
+
+    fn missing(error: &str) -> ! {
+        super::fail(&format!(
+            "the tests of the GPU kernels need a C++17 compiler: {error}\n\
+             hint: install one (Debian and Ubuntu: `apt install g++`; Fedora: `dnf install gcc-c++`; macOS: \
+             `xcode-select --install`) or name it in `CXX`; `cargo build` without tests needs none"
+        ))
+    }
+}
