@@ -66,14 +66,7 @@ impl Gpu for Emulation {
         // bytes aligned to 8. A kernel reads and writes through addresses in its arguments, which the emulation checks.
         let status = unsafe {
             emul_configure(order, seed, 1);
-            emul_launch(
-                text.as_ptr(),
-                grid.as_ptr(),
-                block.as_ptr(),
-                geometry.shared,
-                arguments.as_mut_ptr(),
-                bytes,
-            )
+            emul_launch(text.as_ptr(), grid.as_ptr(), block.as_ptr(), geometry.shared, arguments.as_mut_ptr(), bytes)
         };
         if status == 0 {
             return Ok(());

@@ -78,5 +78,8 @@ pub trait Memory {
 }
 
 /// Launch code and tests of the kernels, beside the kernels.
+#[path = "../attention/launch.rs"]
+pub mod attention;
+/// Launch code and tests of the kernels, beside the kernels.
 #[path = "../layer_norm/launch.rs"]
 pub mod layer_norm;

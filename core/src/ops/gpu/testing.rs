@@ -8,7 +8,8 @@ use std::cell::RefCell;
 /// Runs `test` on every schedule of the emulation, and on a GPU where there is one.
 pub(in crate::ops) fn on_every_device(test: impl Fn(&Bench) -> Result<()>) -> Result<()> {
     for schedule in SCHEDULES {
-        let bench = Bench { gpu: Box::new(Emulation { schedule }), label: format!("{schedule:?}"), kept: RefCell::default() };
+        let bench =
+            Bench { gpu: Box::new(Emulation { schedule }), label: format!("{schedule:?}"), kept: RefCell::default() };
         test(&bench)?;
     }
     #[cfg(feature = "cuda")]
@@ -145,7 +146,13 @@ pub(in crate::ops) fn tolerance(number: Number) -> f64 {
 }
 
 /// Fails unless `|got - expected| <= tolerance (1 + |expected|)` throughout, with the place in the message.
-pub(in crate::ops) fn assert_near(bench: &Bench, what: &str, got: &Out, expected: &[f64], tolerance: f64) -> Result<()> {
+pub(in crate::ops) fn assert_near(
+    bench: &Bench,
+    what: &str,
+    got: &Out,
+    expected: &[f64],
+    tolerance: f64,
+) -> Result<()> {
     let got = got.numbers()?;
     assert_eq!(got.len(), expected.len(), "{what}");
     for (i, (got, expected)) in got.iter().zip(expected).enumerate() {

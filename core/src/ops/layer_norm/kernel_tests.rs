@@ -20,7 +20,12 @@ impl Case {
         x.iter_mut().take(width).for_each(|x| *x += 64.0);
         x.iter_mut().skip(width).take(width).for_each(|x| *x = 3.0);
         let x = crate::ops::gpu::testing::rounded(&x, number);
-        Self { x, weight: random(width, 2, number), bias: random(width, 3, number), dy: random(rows * width, 4, number) }
+        Self {
+            x,
+            weight: random(width, 2, number),
+            bias: random(width, 3, number),
+            dy: random(rows * width, 4, number),
+        }
     }
 
     fn on(&self, bench: &Bench, norm: Norm, number: Number) -> Result<[Vec<f64>; 4]> {
