@@ -7,6 +7,8 @@ use candle_core::{Device, Result, Tensor, Var};
 /// One problem with its inputs; queries, keys and values lie in one array of rows each, with room between.
 struct Case {
     number: Number,
+    /// Of queries and keys, at most `number`.
+    rounded_to: Number,
     heads: usize,
     width: usize,
     queries: Vec<usize>,
@@ -16,6 +18,7 @@ struct Case {
     causal: bool,
     /// Of queries and keys.
     size: f32,
+    tolerance: f64,
 }
 
 fn starts(lengths: &[usize]) -> Vec<u32> {
@@ -31,13 +34,22 @@ fn starts(lengths: &[usize]) -> Vec<u32> {
 impl Case {
     fn new(number: Number, heads: usize, width: usize, queries: &[usize], keys: &[usize]) -> Self {
         let (queries, keys) = (queries.to_vec(), keys.to_vec());
-        Self { number, heads, width, queries, keys, valid: None, visits: None, causal: false, size: 1.0 }
-    }
-
-    fn tolerance(&self) -> f64 {
-        match self.number {
+        let tolerance = match number {
             Number::F32 => 2e-5,
             Number::Bf16 => 2e-2, // weights are rounded to bf16 before the second product
+        };
+        Self {
+            number,
+            rounded_to: number,
+            heads,
+            width,
+            queries,
+            keys,
+            valid: None,
+            visits: None,
+            causal: false,
+            size: 1.0,
+            tolerance,
         }
     }
 
@@ -98,7 +110,7 @@ impl Case {
         let (queries, keys) = (self.queries.iter().sum::<usize>(), self.keys.iter().sum::<usize>());
         let sized = |count, seed| -> Vec<f32> {
             let values = random(count, seed, self.number).iter().map(|v| v * self.size).collect::<Vec<_>>();
-            crate::ops::gpu::testing::rounded(&values, self.number)
+            crate::ops::gpu::testing::rounded(&values, self.rounded_to)
         };
         let (q, mut k) = (sized(queries * row, 1), sized(keys * row, 2));
         let (mut v, dout) = (random(keys * row, 3, self.number), random(queries * row, 4, self.number));
@@ -155,7 +167,7 @@ impl Case {
             let what = format!("{name} {:?} {} {:?} {:?}", self.number, self.width, self.queries, self.keys);
             // Gradients scale with the other operand.
             let size = if name == "dq" || name == "dk" { f64::from(self.size) } else { 1.0 };
-            assert_near(bench, &what, got, expected, self.tolerance() * size)?;
+            assert_near(bench, &what, got, expected, self.tolerance * size)?;
         }
         Ok(())
     }
@@ -246,9 +258,10 @@ fn large_scores_give_no_nan() -> Result<()> {
         let mut case = Case::new(Number::Bf16, 1, 64, &[66], &[66]);
         case.size = 35.0;
         case.check(bench)?;
-        // In f32, products keep 22 bits or so: exact scores need inputs of few bits.
+        // In f32, scores of 1e4 have errors of 1e-3, whoever computes them.
         case.number = Number::F32;
-        case.size = 1.0;
+        case.rounded_to = Number::Bf16;
+        case.tolerance = 5e-3;
         case.check(bench)
     })
 }

@@ -71,6 +71,12 @@ impl Arguments {
         self.push(value.to_ne_bytes())
     }
 
+    /// An f64.
+    #[must_use]
+    pub fn double(self, value: f64) -> Self {
+        self.push(value.to_ne_bytes())
+    }
+
     /// The struct, in words so that it is aligned as C would align it, and its length in bytes.
     ///
     /// # Errors

@@ -77,9 +77,9 @@ pub trait Memory {
     fn read(&self) -> Result<Vec<u8>>;
 }
 
-/// Launch code and tests of the kernels, beside the kernels.
+#[path = "../adamw/launch.rs"]
+pub mod adamw;
 #[path = "../attention/launch.rs"]
 pub mod attention;
-/// Launch code and tests of the kernels, beside the kernels.
 #[path = "../layer_norm/launch.rs"]
 pub mod layer_norm;

@@ -53,11 +53,7 @@ impl Bench {
 
     /// An input, rounded to `number`.
     pub(in crate::ops) fn numbers(&self, name: &str, values: &[f32], number: Number) -> Result<Pointer> {
-        let bytes: Vec<u8> = match number {
-            Number::F32 => values.iter().flat_map(|v| v.to_ne_bytes()).collect(),
-            Number::Bf16 => values.iter().flat_map(|&v| bf16_bits(v).to_ne_bytes()).collect(),
-        };
-        self.keep(name, &bytes)
+        self.keep(name, &bytes_of(values, number))
     }
 
     /// An input of bytes.
@@ -68,6 +64,13 @@ impl Bench {
     /// An input of 32-bit integers.
     pub(in crate::ops) fn integers(&self, name: &str, values: &[u32]) -> Result<Pointer> {
         self.keep(name, &values.iter().flat_map(|v| v.to_ne_bytes()).collect::<Vec<_>>())
+    }
+
+    /// An array that kernels change.
+    pub(in crate::ops) fn filled(&self, name: &str, values: &[f32], number: Number) -> Result<Out> {
+        let mut out = self.out(name, values.len(), number)?;
+        out.memory.write(&bytes_of(values, number))?;
+        Ok(out)
     }
 
     /// An array for results. Nothing that a kernel leaves out passes a comparison: it is NaN.
@@ -101,6 +104,13 @@ impl Out {
     /// What kernels wrote, as 32-bit integers.
     pub(in crate::ops) fn integers(&self) -> Result<Vec<u32>> {
         Ok(self.memory.read()?.as_chunks::<4>().0.iter().map(|&b| u32::from_ne_bytes(b)).collect())
+    }
+}
+
+fn bytes_of(values: &[f32], number: Number) -> Vec<u8> {
+    match number {
+        Number::F32 => values.iter().flat_map(|v| v.to_ne_bytes()).collect(),
+        Number::Bf16 => values.iter().flat_map(|&v| bf16_bits(v).to_ne_bytes()).collect(),
     }
 }
 
