@@ -63,3 +63,70 @@ mod emulation {
         ))
     }
 }
+
+/// One file for GPUs per kernel file, and a list of them for `include!`.
+#[cfg(feature = "cuda")]
+mod cuda {
+    use std::env;
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+
+    /// Code for these GPUs, and for later ones text that the driver compiles.
+    const ARCHITECTURES: [&str; 3] =
+        ["arch=compute_80,code=sm_80", "arch=compute_90,code=sm_90", "arch=compute_90,code=compute_90"];
+
+    pub(super) fn build() {
+        println!("cargo:rerun-if-changed=src/ops");
+        ["NVCC", "CUDA_HOME"].iter().for_each(|name| println!("cargo:rerun-if-env-changed={name}"));
+        let nvcc = compiler();
+        let Some(out) = env::var_os("OUT_DIR").map(PathBuf::from) else {
+            super::fail("cargo names no folder for what is built");
+        };
+        let mut list = String::from("[\n");
+        for kernel in super::files("src/ops", "cu") {
+            let image = out.join(kernel.with_extension("fatbin").file_name().unwrap_or_default());
+            compile(&nvcc, &kernel, &image);
+            list.push_str(&format!("    include_bytes!({:?}).as_slice(),\n", image));
+        }
+        list.push_str("]\n");
+        if let Err(error) = std::fs::write(out.join("kernel_images.rs"), list) {
+            super::fail(&format!("the list of kernels can't be written: {error}"));
+        }
+    }
+
+    /// As `NVCC` says, else of `CUDA_HOME`, else in `PATH`.
+    fn compiler() -> PathBuf {
+        let nvcc = match (env::var_os("NVCC"), env::var_os("CUDA_HOME")) {
+            (Some(nvcc), _) => PathBuf::from(nvcc),
+            (None, Some(home)) => Path::new(&home).join("bin").join("nvcc"),
+            (None, None) => PathBuf::from("nvcc"),
+        };
+        if let Err(error) = Command::new(&nvcc).arg("--version").output() {
+            super::fail(&format!(
+                "the feature `cuda` needs nvcc, but `{}` can't be started: {error}\n\
+                 hint: install the CUDA toolkit (12 or 13), and put its `bin` into `PATH`, its folder into `CUDA_HOME` \
+                 or the compiler itself into `NVCC`",
+                nvcc.display()
+            ));
+        }
+        nvcc
+    }
+
+    fn compile(nvcc: &Path, kernel: &Path, image: &Path) {
+        let mut command = Command::new(nvcc);
+        command.args(["-std=c++17", "-O3", "-fatbin", "-I", "src/ops", "-o"]).arg(image).arg(kernel);
+        for architecture in ARCHITECTURES {
+            command.args(["-gencode", architecture]);
+        }
+        match command.output() {
+            Ok(output) if output.status.success() => {}
+            Ok(output) => super::fail(&format!(
+                "nvcc refuses {}:\n{}{}",
+                kernel.display(),
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            )),
+            Err(error) => super::fail(&format!("nvcc can't be started: {error}")),
+        }
+    }
+}
