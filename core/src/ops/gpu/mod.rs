@@ -77,9 +77,16 @@ pub trait Memory {
     fn read(&self) -> Result<Vec<u8>>;
 }
 
+// Launch code and tests of the kernels, beside the kernels.
+#[path = "../activation/launch.rs"]
+pub mod activation;
 #[path = "../adamw/launch.rs"]
 pub mod adamw;
 #[path = "../attention/launch.rs"]
 pub mod attention;
+#[path = "../cross_entropy/launch.rs"]
+pub mod cross_entropy;
+#[path = "../gather/launch.rs"]
+pub mod gather;
 #[path = "../layer_norm/launch.rs"]
 pub mod layer_norm;
