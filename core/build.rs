@@ -31,27 +31,51 @@ fn fail(message: &str) -> ! {
     std::process::exit(1)
 }
 
+/// PANCHROMA_SANITIZE=address or thread checks the kernels with a sanitizer (`.ci/kernels` says how to run that).
 #[cfg(feature = "emulation")]
 mod emulation {
     pub(super) fn build() {
         println!("cargo:rerun-if-changed=src/ops");
+        println!("cargo:rerun-if-env-changed=PANCHROMA_SANITIZE");
+        println!("cargo:rustc-check-cfg=cfg(sanitized)");
         let mut base = cc::Build::new();
         base.cpp(true).std("c++17").include("src/ops").debug(true).flag_if_supported("-Wno-unknown-pragmas");
-        if let Err(error) = base.try_get_compiler().map(|c| c.to_command().arg("--version").output()) {
-            missing(&error.to_string());
-        }
-        let mut run_time = base.clone();
-        // Only the rules of the device language, which nothing but the emulation's own test sees, tolerate -O1.
-        run_time.opt_level(3).flag("-fno-strict-aliasing").files(super::files("src/ops/emulation", "cpp"));
-        run_time.define("EMULATION_TEST_NAME", "emulation_test");
-        let mut kernels = base;
+        let mut kernels = base.clone();
         kernels.opt_level(2).flag("-x").flag("c++").files(super::files("src/ops", "cu"));
+        kernels.file("src/ops/emulation/tests/emulation_test.cpp").define("EMULATION_TEST_NAME", "emulation_test");
         // Kernels are found by name, so nothing refers to them: the linker must not drop them.
         kernels.link_lib_modifier("+whole-archive");
+        let mut run_time = base;
+        let sources =
+            super::files("src/ops/emulation", "cpp").into_iter().filter(|file| !file.ends_with("emulation_test.cpp"));
+        run_time.opt_level(3).flag("-fno-strict-aliasing").files(sources);
+        sanitize(&mut kernels, &mut run_time);
         for (library, name) in [(&mut kernels, "panchroma_kernels"), (&mut run_time, "panchroma_emulation")] {
             if let Err(error) = library.try_compile(name) {
                 missing(&error.to_string());
             }
+        }
+    }
+
+    fn sanitize(kernels: &mut cc::Build, run_time: &mut cc::Build) {
+        let (flags, define, libraries): (&[&str], _, &[&str]) = match std::env::var("PANCHROMA_SANITIZE").as_deref() {
+            Err(_) | Ok("") => return,
+            Ok("address") => {
+                (&["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"], "EMUL_ASAN", &["asan", "ubsan"])
+            }
+            Ok("thread") => (&["-fsanitize=thread"], "EMUL_TSAN", &["tsan"]),
+            Ok(other) => super::fail(&format!("PANCHROMA_SANITIZE is `address` or `thread`, not `{other}`")),
+        };
+        flags.iter().for_each(|flag| {
+            kernels.flag(flag);
+        });
+        kernels.define("SANITIZED", None);
+        // Not with the sanitizer: what fibers share there is not a kernel's business.
+        run_time.define(define, None);
+        println!("cargo:rustc-cfg=sanitized");
+        // rustc links with -nodefaultlibs, so the flag alone would not bring the library in.
+        for library in libraries {
+            println!("cargo:rustc-link-arg=-Wl,--no-as-needed,-l{library}");
         }
     }
 

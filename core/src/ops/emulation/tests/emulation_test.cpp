@@ -172,7 +172,7 @@ std::string exchange(bool synchronise) {
 #if !defined(EMULATION_TEST_NAME)
 #define EMULATION_TEST_NAME main
 #endif
-// Returns the number of failures. With more than one argument also what a sanitizer must see and a comparison may.
+// Returns the number of failures. With more than one argument also runs a race, which a sanitizer reports.
 extern "C" int EMULATION_TEST_NAME(int argc, char**) {
     for (int order : {EMUL_ORDER_ASCENDING, EMUL_ORDER_DESCENDING, EMUL_ORDER_RANDOM}) {
         emul_configure(order, 3, 1);
