@@ -25,13 +25,11 @@ __device__ __forceinline__ void multiply_split(float (&d)[4], const Split<4>& a,
     mma_m16n8k8_tf32(d, a.high, b.high[0], b.high[1]);
 }
 
-// result [16 rows, rows of b] = rows row .. row + 15 of a, times b transposed.
+// result [16 rows, rows of b] += rows row .. row + 15 of a, times b transposed.
 template <int n_tiles, int a_rows, int width>
-__device__ __forceinline__ void multiply_transposed(float (&result)[n_tiles][4], Tile<bf16, a_rows, width>& a, int row,
+__device__ __forceinline__ void add_transposed(float (&result)[n_tiles][4], Tile<bf16, a_rows, width>& a, int row,
                                                     Tile<bf16, 8 * n_tiles, width>& b) {
     int lane = threadIdx.x % 32;
-#pragma unroll
-    for (int n = 0; n < n_tiles; n++) result[n][0] = result[n][1] = result[n][2] = result[n][3] = 0.0f;
 #pragma unroll
     for (int step = 0; step < width / 16; step++) {
         uint32_t left[4];
@@ -46,11 +44,9 @@ __device__ __forceinline__ void multiply_transposed(float (&result)[n_tiles][4],
     }
 }
 template <int n_tiles, int a_rows, int width>
-__device__ __forceinline__ void multiply_transposed(float (&result)[n_tiles][4], Tile<float, a_rows, width>& a, int row,
+__device__ __forceinline__ void add_transposed(float (&result)[n_tiles][4], Tile<float, a_rows, width>& a, int row,
                                                     Tile<float, 8 * n_tiles, width>& b) {
     int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-#pragma unroll
-    for (int n = 0; n < n_tiles; n++) result[n][0] = result[n][1] = result[n][2] = result[n][3] = 0.0f;
     // Not unrolled: the splits of several steps at once would need more registers than there are.
 #pragma unroll 1
     for (int step = 0; step < width / 8; step++) {
@@ -70,6 +66,15 @@ __device__ __forceinline__ void multiply_transposed(float (&result)[n_tiles][4],
             multiply_split(result[n], left, right);
         }
     }
+}
+
+// The same, from 0.
+template <int n_tiles, class T, int a_rows, int width>
+__device__ __forceinline__ void multiply_transposed(float (&result)[n_tiles][4], Tile<T, a_rows, width>& a, int row,
+                                                    Tile<T, 8 * n_tiles, width>& b) {
+#pragma unroll
+    for (int n = 0; n < n_tiles; n++) result[n][0] = result[n][1] = result[n][2] = result[n][3] = 0.0f;
+    add_transposed(result, a, row, b);
 }
 
 // sum [16 rows, width] += weights [16 rows, rows of b] (accumulators of a product) times b.

@@ -49,3 +49,8 @@ inline int __clz(int v) { return v ? __builtin_clz(static_cast<unsigned>(v)) : 3
 template <class T> inline T __ldg(const T* p) { return *p; }
 template <class T> inline T min(T a, T b) { return b < a ? b : a; }
 template <class T> inline T max(T a, T b) { return a < b ? b : a; }
+inline void sincospif(float x, float* sine, float* cosine) {
+    double angle = 3.14159265358979323846 * double(x);
+    *sine = float(std::sin(angle));
+    *cosine = float(std::cos(angle));
+}

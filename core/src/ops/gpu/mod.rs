@@ -84,9 +84,17 @@ pub mod activation;
 pub mod adamw;
 #[path = "../attention/launch.rs"]
 pub mod attention;
+#[path = "../contrastive/launch.rs"]
+pub mod contrastive;
 #[path = "../cross_entropy/launch.rs"]
 pub mod cross_entropy;
+#[path = "../fourier/launch.rs"]
+pub mod fourier;
 #[path = "../gather/launch.rs"]
 pub mod gather;
 #[path = "../layer_norm/launch.rs"]
 pub mod layer_norm;
+#[path = "../quantize/launch.rs"]
+pub mod quantize;
+#[path = "../resample/launch.rs"]
+pub mod resample;

@@ -100,6 +100,11 @@ impl Out {
                 .collect(),
         })
     }
+
+    /// What kernels wrote, as 32-bit integers.
+    pub(in crate::ops) fn integers(&self) -> Result<Vec<u32>> {
+        Ok(self.memory.read()?.as_chunks::<4>().0.iter().map(|&b| u32::from_ne_bytes(b)).collect())
+    }
 }
 
 fn bytes_of(values: &[f32], number: Number) -> Vec<u8> {
