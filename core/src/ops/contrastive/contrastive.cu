@@ -37,6 +37,7 @@ struct Pairs {
         for (int t = 0; t < 8; t++) s[t][0] = s[t][1] = s[t][2] = s[t][3] = 0.0f;
         load(0, 0);
         cp_async_commit();
+#pragma unroll 1  // two chunks at once would need more registers than there are
         for (int chunk = 0; chunk < chunks; chunk++) {
             if (chunk + 1 < chunks) load((chunk + 1) & 1, chunk + 1);
             cp_async_commit();
