@@ -3,6 +3,8 @@
 //! Axes: `B` batch, `H` heads, `Q` queries, `T` keys, `K` width of a head.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod packed;
 mod packed_cpu;
 #[cfg(test)]

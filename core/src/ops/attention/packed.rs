@@ -4,9 +4,13 @@
 //! Axes: `B` batch, `Q` queries, `T` keys, `H` heads, `K` width of a head, `D = H K`.
 
 use super::cpu::Keys;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::packed_cpu::{self, Packed};
 use super::{Attention, OP};
 use crate::ops::slices::{require_f32, values, with_values};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 /// Attention of tokens to each other, as [`super::attention`] with `q`, `k` and `v` side by side.
@@ -84,7 +88,16 @@ impl CustomOp1 for SelfAttention {
         Ok((CpuStorage::F32(out), Shape::from((dims.0, dims.1, packed.width))))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, qkv: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        cuda::self_forward(self.heads, &self.mask, (qkv, layout))
+    }
+
     fn bwd(&self, qkv: &Tensor, out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        #[cfg(feature = "cuda")]
+        if qkv.device().is_cuda() {
+            return cuda::self_backward(self.heads, &self.mask, qkv, &grad.contiguous()?).map(Some);
+        }
         let (packed, keys) = self.packed(qkv.dims3()?)?;
         let gradient = with_values(OP, [qkv, out, &grad.contiguous()?], |[qkv, out, dout]| {
             packed_cpu::self_backward(packed, &keys, qkv, out, dout)
@@ -126,7 +139,17 @@ impl CustomOp2 for CrossAttention {
         Ok((CpuStorage::F32(out), ql.shape().clone()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, q: &CudaStorage, ql: &Layout, kv: &CudaStorage, kvl: &Layout) -> Result<(CudaStorage, Shape)> {
+        cuda::cross_forward(self.heads, &self.mask, [(q, ql), (kv, kvl)])
+    }
+
     fn bwd(&self, q: &Tensor, kv: &Tensor, out: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda")]
+        if q.device().is_cuda() {
+            let [dq, dkv] = cuda::cross_backward(self.heads, &self.mask, [q, kv], &grad.contiguous()?)?;
+            return Ok((Some(dq), Some(dkv)));
+        }
         let (packed, keys) = self.packed(q.dims3()?, kv.dims3()?)?;
         let (dq, dkv) = with_values(OP, [q, kv, out, &grad.contiguous()?], |[q, kv, out, dout]| {
             packed_cpu::cross_backward(packed, &keys, q, kv, out, dout)

@@ -1,10 +1,14 @@
 //! `gelu(x) = x Φ(x)`, `Φ` the standard normal distribution function.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(test)]
 mod tests;
 
 use super::slices::{require_f32, values, with_values};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 const OP: &str = "gelu";
@@ -36,7 +40,16 @@ impl CustomOp1 for Gelu {
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        cuda::forward(x, layout)
+    }
+
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return cuda::backward(x, &grad.contiguous()?).map(Some);
+        }
         let mut dx = vec![0.0; x.elem_count()];
         with_values(OP, [x, &grad.contiguous()?], |[x, dy]| cpu::backward(x, dy, &mut dx))?;
         Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))

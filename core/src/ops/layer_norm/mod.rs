@@ -3,10 +3,14 @@
 //! Axes: `D` width, `M` rows (all leading axes together).
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(test)]
 mod tests;
 
 use super::slices::{require_f32, values, with_values};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 const OP: &str = "layer_norm";
@@ -59,6 +63,19 @@ impl CustomOp3 for LayerNorm {
         Ok((CpuStorage::F32(y), xl.shape().clone()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        gamma: &CudaStorage,
+        gl: &Layout,
+        beta: &CudaStorage,
+        bl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        cuda::forward(self.eps, [(x, xl), (gamma, gl), (beta, bl)])
+    }
+
     fn bwd(
         &self,
         x: &Tensor,
@@ -67,6 +84,11 @@ impl CustomOp3 for LayerNorm {
         _y: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            let [dx, dgamma, dbeta] = cuda::backward(self.eps, x, gamma, &grad.contiguous()?)?;
+            return Ok((Some(dx), Some(dgamma), Some(dbeta)));
+        }
         let mut dx = vec![0.0; x.elem_count()];
         let (dgamma, dbeta) = with_values(OP, [x, gamma, &grad.contiguous()?], |[x, gamma, dy]| {
             cpu::backward(x, gamma, dy, self.eps, &mut dx)

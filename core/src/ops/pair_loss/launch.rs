@@ -3,7 +3,7 @@
 use super::{Arguments, Geometry, Gpu, Number, Pointer};
 use candle_core::{Result, bail};
 
-const OP: &str = "contrastive loss";
+const OP: &str = "pair loss";
 
 const BLOCK_ROWS: usize = 64;
 /// Columns of a gradient per block.
@@ -23,7 +23,7 @@ pub enum Form {
 impl Form {
     fn name(self) -> &'static str {
         match self {
-            Self::InfoNce => "infonce",
+            Self::InfoNce => "softmax",
             Self::Sigmoid => "sigmoid",
         }
     }
@@ -112,7 +112,7 @@ impl Pairs {
             for (side, (rows, columns, own, _)) in self.sides(statistics).into_iter().enumerate().take(sides) {
                 let losses = losses.pointer().at(side * self.count, Number::F32);
                 let arguments = self.arguments(rows, columns).pointers(&[losses, own]);
-                gpu.launch(&format!("{}_forward_{}", self.form.name(), self.number.name()), geometry, arguments)?;
+                gpu.launch(&format!("pair_{}_forward_{}", self.form.name(), self.number.name()), geometry, arguments)?;
             }
         }
         let count = sides * self.count;
@@ -133,7 +133,7 @@ impl Pairs {
             let outs = [(gradients.x, partial.pointer()), (gradients.y, Pointer::NULL)];
             for ((rows, columns, own, other), (out, partial)) in self.sides(statistics).into_iter().zip(outs) {
                 let arguments = self.arguments(rows, columns).pointers(&[own, other, upstream, out, partial]);
-                gpu.launch(&format!("{}_backward_{}", self.form.name(), self.number.name()), geometry, arguments)?;
+                gpu.launch(&format!("pair_{}_backward_{}", self.form.name(), self.number.name()), geometry, arguments)?;
             }
         }
         sum(gpu, partial.pointer(), gradients.scale, blocks, 1.0)?;
@@ -146,7 +146,7 @@ impl Pairs {
 
 fn sum(gpu: &dyn Gpu, values: Pointer, out: Pointer, count: usize, factor: f32) -> Result<()> {
     let arguments = Arguments::new().pointers(&[values, out]).count(count).float(factor);
-    gpu.launch("contrastive_sum", Geometry::new(1, 256), arguments)
+    gpu.launch("pair_sum", Geometry::new(1, 256), arguments)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //
 // 4 warps per block of 64 rows; similarities by tensor cores, 64 columns of `width` at a time, copied ahead. Dynamic shared
 // memory: two chunks of rows and of columns, and for the gradient the columns' part that is multiplied. Sums over blocks
-// are added in order by contrastive_sum. Bound by tensor cores.
+// are added in order by pair_sum. Bound by tensor cores.
 #include "attention/fragments.cuh"
 
 constexpr int kChunk = 64;   // of width
@@ -58,7 +58,7 @@ __device__ __forceinline__ float row_sum(float v) {  // over the four lanes of a
 }
 
 template <class T, bool sigmoid>
-struct ContrastiveForward {
+struct PairForward {
     Pairs<T> pairs;
     float* losses;       // [n]: of each row
     float2* statistics;  // [n]: largest similarity and 1 / sum of exponentials; not for sigmoid
@@ -113,7 +113,7 @@ struct ContrastiveForward {
 };
 
 template <class T, bool sigmoid>
-struct ContrastiveBackward {
+struct PairBackward {
     struct Shared {
         Pieces<T> pieces;
         Tile<T, kBlockRows, kOut> out;
@@ -187,7 +187,7 @@ struct ContrastiveBackward {
     }
 };
 
-struct ContrastiveSum {
+struct PairSum {
     const float* values;
     float* out;  // [1]: factor * sum of values
     int count;
@@ -206,12 +206,12 @@ struct ContrastiveSum {
     }
 };
 
-KERNEL(infonce_forward_f32, 128, ContrastiveForward<float, false>)
-KERNEL(infonce_forward_bf16, 128, ContrastiveForward<bf16, false>)
-KERNEL(sigmoid_forward_f32, 128, ContrastiveForward<float, true>)
-KERNEL(sigmoid_forward_bf16, 128, ContrastiveForward<bf16, true>)
-KERNEL(infonce_backward_f32, 128, ContrastiveBackward<float, false>)
-KERNEL(infonce_backward_bf16, 128, ContrastiveBackward<bf16, false>)
-KERNEL(sigmoid_backward_f32, 128, ContrastiveBackward<float, true>)
-KERNEL(sigmoid_backward_bf16, 128, ContrastiveBackward<bf16, true>)
-KERNEL(contrastive_sum, 256, ContrastiveSum)
+KERNEL(pair_softmax_forward_f32, 128, PairForward<float, false>)
+KERNEL(pair_softmax_forward_bf16, 128, PairForward<bf16, false>)
+KERNEL(pair_sigmoid_forward_f32, 128, PairForward<float, true>)
+KERNEL(pair_sigmoid_forward_bf16, 128, PairForward<bf16, true>)
+KERNEL(pair_softmax_backward_f32, 128, PairBackward<float, false>)
+KERNEL(pair_softmax_backward_bf16, 128, PairBackward<bf16, false>)
+KERNEL(pair_sigmoid_backward_f32, 128, PairBackward<float, true>)
+KERNEL(pair_sigmoid_backward_bf16, 128, PairBackward<bf16, true>)
+KERNEL(pair_sum, 256, PairSum)
