@@ -26,6 +26,7 @@ fn files(folder: &str, extension: &str) -> Vec<std::path::PathBuf> {
 
 /// Says what to do and stops the build.
 #[cfg(any(feature = "emulation", feature = "cuda"))]
+#[expect(clippy::print_stderr, reason = "cargo shows what a build script that fails wrote there")]
 fn fail(message: &str) -> ! {
     eprintln!("\nerror: {message}\n");
     std::process::exit(1)

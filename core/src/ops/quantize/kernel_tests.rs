@@ -27,7 +27,7 @@ fn fsq_rounds_to_levels_and_passes_the_gradient_of_its_bound() -> Result<()> {
                     let level = f64::from(levels[d]);
                     let half = (level - 1.0) * 1.001 / 2.0;
                     let offset = if level % 2.0 == 0.0 { 0.5 } else { 0.0 };
-                    let t = (z[d] + (offset / half as f64).atanh()).tanh();
+                    let t = (z[d] + f64::atanh(offset / half)).tanh();
                     let code = (t * half - offset).round_ties_even();
                     assert!(code + (level / 2.0).floor() >= 0.0 && code + (level / 2.0).floor() < level);
                     expected.push(code / (level / 2.0).floor());
