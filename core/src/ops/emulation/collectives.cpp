@@ -27,8 +27,14 @@ inline __attribute__((always_inline)) void multiply_body(MmaTile& tile) {
     }
 }
 
-__attribute__((target_clones("arch=haswell", "default"))) void multiply_16(MmaTile& tile) { multiply_body<16>(tile); }
-__attribute__((target_clones("arch=haswell", "default"))) void multiply_8(MmaTile& tile) { multiply_body<8>(tile); }
+// Compiled twice where the compiler chooses between them when the program starts.
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#define WIDE __attribute__((target_clones("arch=haswell", "default")))
+#else
+#define WIDE
+#endif
+WIDE void multiply_16(MmaTile& tile) { multiply_body<16>(tile); }
+WIDE void multiply_8(MmaTile& tile) { multiply_body<8>(tile); }
 
 template <float (*decode)(uint32_t)>
 void multiply_fragments(MmaOperand* const (&lanes)[32]) {

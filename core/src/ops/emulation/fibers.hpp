@@ -6,7 +6,7 @@
 #include <cstddef>
 
 // Elsewhere, or with -DEMUL_UCONTEXT, the C library switches stacks: 40 times as slow.
-#if defined(__x86_64__) && !defined(EMUL_UCONTEXT)
+#if defined(__x86_64__) && defined(__linux__) && !defined(EMUL_UCONTEXT)
 #define EMUL_FAST_SWITCH
 #endif
 #if !defined(EMUL_FAST_SWITCH)

@@ -104,14 +104,6 @@ impl Cuda {
         drop(loaded);
         Ok(Self { stream, kernels })
     }
-
-    /// The first device.
-    ///
-    /// # Errors
-    /// If there is none, or its kernels can't be loaded.
-    pub fn first() -> Result<Self> {
-        Self::new(candle_core::Device::new_cuda(0)?.as_cuda_device()?)
-    }
 }
 
 impl Gpu for Cuda {
