@@ -4,7 +4,25 @@ use super::{Attention, OP};
 use crate::ops::gpu::attention::{Inputs, Problem, Rows};
 use crate::ops::gpu::cuda::Cuda;
 use crate::ops::gpu::{Gpu, Memory, Number, Pointer, tensors};
-use candle_core::{CudaStorage, Layout, Result, Shape, Tensor};
+use candle_core::{CudaStorage, Layout, Result, Shape, Tensor, bail};
+use std::sync::{Mutex, PoisonError};
+
+/// What the forward pass leaves for the backward pass beside its result: an operation of candle's gives only that.
+#[derive(Default)]
+pub(super) struct Kept(Mutex<Option<Box<dyn Memory>>>);
+
+impl Kept {
+    fn set(&self, statistics: Box<dyn Memory>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(statistics);
+    }
+
+    fn pointer(&self) -> Result<Pointer> {
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(statistics) => Ok(statistics.pointer()),
+            None => bail!("{OP}: the backward pass needs a forward pass on the same device"),
+        }
+    }
+}
 
 /// Objects of equal numbers of queries and of keys.
 #[derive(Clone, Copy)]
@@ -53,11 +71,12 @@ impl Batch {
         Ok(Prepared { problem, _tables: tables })
     }
 
-    /// Results, with what the backward pass needs of the forward pass.
-    fn forward(self, gpu: &Cuda, problem: &Problem, inputs: Inputs, out: Pointer) -> Result<Box<dyn Memory>> {
+    /// Results; keeps what the backward pass needs of the forward pass.
+    fn forward(self, gpu: &Cuda, problem: &Problem, inputs: Inputs, (out, kept): (Pointer, &Kept)) -> Result<()> {
         let statistics = gpu.allocate("statistics", problem.statistics_bytes())?;
         problem.forward(gpu, inputs, self.row(out), statistics.pointer())?;
-        Ok(statistics)
+        kept.set(statistics);
+        Ok(())
     }
 
     /// Rows of queries or results alone.
@@ -100,22 +119,20 @@ pub(super) fn self_forward(
     let shape = Shape::from((batch.objects, batch.queries, batch.width));
     let (storage, out) = tensors::storage(&qkv.device, number, shape.elem_count())?;
     let [q, k, v] = batch.of_self(pointer, number);
-    batch.forward(&gpu, &prepared.problem, Inputs { q, k, v }, out)?;
+    batch.forward(&gpu, &prepared.problem, Inputs { q, k, v }, (out, &mask.kept))?;
     Ok((storage, shape))
 }
 
-/// The gradient of `qkv`. The forward pass runs again, for what the backward pass needs of it beside its result.
-pub(super) fn self_backward(heads: usize, mask: &Attention, qkv: &Tensor, grad: &Tensor) -> Result<Tensor> {
+/// The gradient of `qkv`.
+pub(super) fn self_backward(heads: usize, mask: &Attention, [qkv, out, grad]: [&Tensor; 3]) -> Result<Tensor> {
     let batch = Batch::of_qkv(qkv.dims3()?, heads);
-    tensors::with_tensors(OP, [qkv, grad], |device, gpu, [pointer, dout], number| {
+    tensors::with_tensors(OP, [qkv, out, grad], |device, gpu, [pointer, out, dout], number| {
         let prepared = batch.prepare(gpu, number, mask)?;
         let [q, k, v] = batch.of_self(pointer, number);
-        let (_kept, out) = tensors::storage(device, number, grad.elem_count())?;
-        let statistics = batch.forward(gpu, &prepared.problem, Inputs { q, k, v }, out)?;
         let (storage, dqkv) = tensors::storage(device, number, qkv.elem_count())?;
         let both = [batch.row(out), batch.row(dout)];
         let gradients = batch.of_self(dqkv, number);
-        prepared.problem.backward(gpu, Inputs { q, k, v }, both, statistics.pointer(), gradients)?;
+        prepared.problem.backward(gpu, Inputs { q, k, v }, both, mask.kept.pointer()?, gradients)?;
         Ok(tensors::tensor(storage, qkv.shape()))
     })
 }
@@ -134,29 +151,21 @@ pub(super) fn cross_forward(
     let prepared = batch.prepare(&gpu, number, mask)?;
     let (storage, out) = tensors::storage(device, number, q_layout.shape().elem_count())?;
     let [q, k, v] = batch.of_cross(q, kv, number);
-    batch.forward(&gpu, &prepared.problem, Inputs { q, k, v }, out)?;
+    batch.forward(&gpu, &prepared.problem, Inputs { q, k, v }, (out, &mask.kept))?;
     Ok((storage, q_layout.shape().clone()))
 }
 
 /// The gradients of `q` and `kv`.
-pub(super) fn cross_backward(
-    heads: usize,
-    mask: &Attention,
-    [q, kv]: [&Tensor; 2],
-    grad: &Tensor,
-) -> Result<[Tensor; 2]> {
+pub(super) fn cross_backward(heads: usize, mask: &Attention, [q, kv, out, grad]: [&Tensor; 4]) -> Result<[Tensor; 2]> {
     let batch = Batch::of_q_and_kv(q.dims3()?, kv.dims3()?, heads);
-    tensors::with_tensors(OP, [q, kv, grad], |device, gpu, [q_pointer, kv_pointer, dout], number| {
+    tensors::with_tensors(OP, [q, kv, out, grad], |device, gpu, [q_pointer, kv_pointer, out, dout], number| {
         let prepared = batch.prepare(gpu, number, mask)?;
         let [q_rows, k, v] = batch.of_cross(q_pointer, kv_pointer, number);
-        let inputs = Inputs { q: q_rows, k, v };
-        let (_kept, out) = tensors::storage(device, number, grad.elem_count())?;
-        let statistics = batch.forward(gpu, &prepared.problem, inputs, out)?;
         let (dq, dq_pointer) = tensors::storage(device, number, q.elem_count())?;
         let (dkv, dkv_pointer) = tensors::storage(device, number, kv.elem_count())?;
         let gradients = batch.of_cross(dq_pointer, dkv_pointer, number);
         let both = [batch.row(out), batch.row(dout)];
-        prepared.problem.backward(gpu, inputs, both, statistics.pointer(), gradients)?;
+        prepared.problem.backward(gpu, Inputs { q: q_rows, k, v }, both, mask.kept.pointer()?, gradients)?;
         Ok([tensors::tensor(dq, q.shape()), tensors::tensor(dkv, kv.shape())])
     })
 }

@@ -50,6 +50,8 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, valid: Option<&Tensor>) -> 
 
 struct Attention {
     valid: Option<Tensor>,
+    #[cfg(feature = "cuda")]
+    kept: cuda::Kept,
 }
 
 impl Attention {
@@ -64,7 +66,11 @@ impl Attention {
             }
             Some(valid) => Some(valid.contiguous()?.detach()),
         };
-        Ok(Self { valid })
+        Ok(Self {
+            valid,
+            #[cfg(feature = "cuda")]
+            kept: cuda::Kept::default(),
+        })
     }
 
     /// Which keys of each object of the batch take part.

@@ -96,7 +96,7 @@ impl CustomOp1 for SelfAttention {
     fn bwd(&self, qkv: &Tensor, out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         #[cfg(feature = "cuda")]
         if qkv.device().is_cuda() {
-            return cuda::self_backward(self.heads, &self.mask, qkv, &grad.contiguous()?).map(Some);
+            return cuda::self_backward(self.heads, &self.mask, [qkv, out, &grad.contiguous()?]).map(Some);
         }
         let (packed, keys) = self.packed(qkv.dims3()?)?;
         let gradient = with_values(OP, [qkv, out, &grad.contiguous()?], |[qkv, out, dout]| {
@@ -147,7 +147,7 @@ impl CustomOp2 for CrossAttention {
     fn bwd(&self, q: &Tensor, kv: &Tensor, out: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         #[cfg(feature = "cuda")]
         if q.device().is_cuda() {
-            let [dq, dkv] = cuda::cross_backward(self.heads, &self.mask, [q, kv], &grad.contiguous()?)?;
+            let [dq, dkv] = cuda::cross_backward(self.heads, &self.mask, [q, kv, out, &grad.contiguous()?])?;
             return Ok((Some(dq), Some(dkv)));
         }
         let (packed, keys) = self.packed(q.dims3()?, kv.dims3()?)?;

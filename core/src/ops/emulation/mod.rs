@@ -90,6 +90,12 @@ struct Guarded {
     bytes: usize,
 }
 
+// SAFETY: nothing but launches and the methods below looks at the memory. Launches that share some are for the caller to
+// order, as on a GPU.
+unsafe impl Send for Guarded {}
+// SAFETY: as above; of the methods, those that change the memory take `&mut self`.
+unsafe impl Sync for Guarded {}
+
 impl Memory for Guarded {
     fn pointer(&self) -> Pointer {
         Pointer(self.data as u64)

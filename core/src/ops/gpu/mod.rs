@@ -62,7 +62,7 @@ pub trait Gpu {
 }
 
 /// Memory of a device.
-pub trait Memory {
+pub trait Memory: Send + Sync {
     /// Where it begins, at a multiple of 16 bytes.
     fn pointer(&self) -> Pointer;
 
