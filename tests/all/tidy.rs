@@ -160,8 +160,7 @@ fn unsafe_code_is_in_the_ops_alone() {
 const NO_OPS: &[&str] = &["emulation", "gpu"];
 
 /// Kernels without a CPU twin beside them: their tests hold a plain loop, and their README is the head of the kernel file.
-const KERNELS_ALONE: &[&str] =
-    &["activation", "adamw", "cross_entropy", "fourier", "gather", "pair_loss", "quantize", "resample"];
+const KERNELS_ALONE: &[&str] = &["cross_entropy", "fourier", "gather", "pair_loss", "quantize", "resample"];
 
 #[test]
 fn every_op_has_tests_and_a_derivation() {

@@ -2,7 +2,7 @@
 //!
 //! candle's elementwise operations run on one thread and its fused layer norm and softmax have no
 //! gradient, so the operations that take the time of a training step are here: [`linear()`],
-//! [`layer_norm()`], [`gelu()`] and [`attention()`]. Each is a differentiable function of tensors; make
+//! [`layer_norm()`], [`activation()`] and [`attention()`]; and a [`stack()`] of them that is one operation. Each is a differentiable function of tensors; make
 //! anything else out of candle's own operations.
 //!
 //! A folder holds `mod.rs` (formula, shapes, checks, dispatch), `cpu.rs` (slices in, slices out,
@@ -15,24 +15,31 @@
 //!
 //! `unsafe` code is allowed in this module and nowhere else in the crate.
 
+pub mod activation;
+pub(crate) mod adamw;
 pub mod attention;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
 mod emulation;
-pub mod gelu;
 #[cfg(any(test, feature = "cuda"))]
 pub mod gpu;
+mod gradients;
 pub mod layer_norm;
 pub mod linear;
 pub mod memory;
+mod parts;
+mod pool;
 mod product;
 mod simd;
 mod slices;
+pub mod stack;
 mod tasks;
 
-pub use attention::{attention, cross_attention, self_attention};
-pub use gelu::gelu;
-pub use layer_norm::layer_norm;
+pub use activation::{Activation, activation, gelu};
+pub use attention::{BlockMask, Mask, attention, cross_attention, self_attention};
+pub use gradients::Gradients;
+pub use layer_norm::{NormKind, layer_norm, norm};
 pub use linear::linear;
 pub use memory::{keep_large_buffers, peak_memory_bytes};
+pub use stack::{Keep, Sequences, stack};

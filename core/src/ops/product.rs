@@ -3,6 +3,8 @@
 //! Threads are our callers' business: a product that starts threads of its own inside of a task
 //! waits for others at barriers, and lost two thirds of its speed to a single foreign process.
 
+use std::marker::PhantomData;
+
 /// A matrix that lies in a slice with strides.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'a> {
@@ -19,6 +21,12 @@ impl<'a> Matrix<'a> {
         let rows = values.len().checked_div(columns).unwrap_or(0);
         assert_eq!(rows * columns, values.len(), "a matrix has whole rows");
         Self { values, rows, columns, row_stride: columns, column_stride: 1 }
+    }
+
+    /// `rows` rows of `columns` values from `offset`, each `stride` after the one before.
+    pub(super) fn strided(values: &'a [f32], offset: usize, (rows, columns): (usize, usize), stride: usize) -> Self {
+        let values = values.get(offset..).unwrap_or_default();
+        Self { values, rows, columns, row_stride: stride, column_stride: 1 }
     }
 
     /// The transposed view.
@@ -46,6 +54,39 @@ impl<'a> Matrix<'a> {
     }
 }
 
+/// A matrix that a product is written to: rows of contiguous values, with a stride from row to row.
+pub(super) struct MatrixMut<'a> {
+    start: *mut f32,
+    rows: usize,
+    columns: usize,
+    stride: usize,
+    slice: PhantomData<&'a mut [f32]>,
+}
+
+impl<'a> MatrixMut<'a> {
+    /// All of a slice; the number of rows follows from the length.
+    pub(super) fn row_major(values: &'a mut [f32], columns: usize) -> Self {
+        let rows = values.len().checked_div(columns).unwrap_or(0);
+        assert_eq!(rows * columns, values.len(), "a matrix has whole rows");
+        Self { start: values.as_mut_ptr(), rows, columns, stride: columns, slice: PhantomData }
+    }
+
+    /// Rows from `start` on.
+    ///
+    /// # Safety
+    /// All elements are valid for reads and writes during `'a`, and nothing else touches them.
+    pub(super) unsafe fn from_raw(start: *mut f32, rows: usize, columns: usize, stride: usize) -> Self {
+        Self { start, rows, columns, stride, slice: PhantomData }
+    }
+
+    /// The rows, one by one.
+    pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        let (start, stride, columns) = (self.start, self.stride, self.columns);
+        // SAFETY: the rows lie in the matrix, don't overlap, and are borrowed from it mutably.
+        (0..self.rows).map(move |row| unsafe { std::slice::from_raw_parts_mut(start.add(row * stride), columns) })
+    }
+}
+
 /// What happens to the values that the output held.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Onto {
@@ -57,29 +98,37 @@ pub(super) enum Onto {
 
 /// `out = scale a b` or `out += scale a b`, `out` row-major.
 pub(super) fn product(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, scale: f32, onto: Onto) {
+    assert_eq!(out.len(), a.rows * b.columns, "the output has the shape of the product");
+    if !out.is_empty() {
+        product_into(&mut MatrixMut::row_major(out, b.columns), a, b, scale, onto);
+    }
+}
+
+/// As [`product`], to rows with a stride.
+pub(super) fn product_into(out: &mut MatrixMut<'_>, a: Matrix<'_>, b: Matrix<'_>, scale: f32, onto: Onto) {
     let (m, n, k) = (a.rows, b.columns, a.columns);
     assert_eq!(b.rows, k, "inner dimensions agree");
-    assert_eq!(out.len(), m * n, "the output has the shape of the product");
+    assert_eq!((out.rows, out.columns), (m, n), "the output has the shape of the product");
     assert!(a.fits() && b.fits(), "matrices lie in their slices");
     if m == 0 || n == 0 {
         return;
     }
     if k == 0 {
         if onto == Onto::Nothing {
-            out.fill(0.0);
+            out.rows_mut().for_each(|row| row.fill(0.0));
         }
         return;
     }
-    // SAFETY: the asserts above keep every element of `a` (m x k), `b` (k x n) and `out` (m x n,
-    // row stride n) inside their slices, and `out` is borrowed mutably, so it overlaps neither.
+    // SAFETY: the asserts above keep every element of `a` (m x k) and `b` (k x n) inside their slices; `out` is m x n by
+    // its type's promise and borrowed mutably, so it overlaps neither.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            out.as_mut_ptr(),
+            out.start,
             1,
-            n as isize,
+            out.stride as isize,
             onto == Onto::Values,
             a.values.as_ptr(),
             a.column_stride as isize,

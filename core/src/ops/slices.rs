@@ -38,3 +38,16 @@ pub(super) fn with_values<const N: usize, R>(
     }
     Ok(f(slices))
 }
+
+/// As [`with_values`], for any number of tensors.
+pub(super) fn with_all<R>(op: &'static str, tensors: &[&Tensor], f: impl FnOnce(&[&[f32]]) -> R) -> Result<R> {
+    let guards: Vec<_> = tensors.iter().map(|tensor| tensor.storage_and_layout()).collect();
+    let slices: Vec<&[f32]> = guards
+        .iter()
+        .map(|(storage, layout)| match &**storage {
+            Storage::Cpu(storage) => values(op, storage, layout),
+            _ => bail!("{op}: no implementation for this device"),
+        })
+        .collect::<Result<_>>()?;
+    Ok(f(&slices))
+}

@@ -7,7 +7,8 @@
 //! That is told from the other by trying again with random tokens in place of the objects' own, of which nothing is missing.
 
 use super::TrainError;
-use crate::{Batch, Forward, Model, Parameter, Result};
+use crate::ops::Gradients;
+use crate::{Batch, Forward, Model, Result};
 use candle_core::Tensor;
 use std::collections::BTreeSet;
 
@@ -32,9 +33,11 @@ pub fn check_gradients(
     batches: &mut dyn Iterator<Item = Result<Batch>>,
 ) -> Result<Vec<String>> {
     let parameters = model.parameters().all();
+    let names = parameters.iter().map(|(name, _)| name.as_str()).enumerate();
     let mut check = Check {
         model,
-        missing: parameters.iter().filter(|(name, _)| !frozen(name)).map(|(name, p)| (name.as_str(), p)).collect(),
+        gradients: Gradients::new(&parameters)?,
+        missing: names.filter(|(_, name)| !frozen(name)).collect(),
         zero: BTreeSet::new(),
         silent: model.heads().collect(),
     };
@@ -64,7 +67,7 @@ pub fn check_gradients(
     if check.silent.len() == model.heads().count() {
         return Err(TrainError::NothingToLearn { batches: seen, batch: size }.into());
     }
-    let rare = check.missing.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let rare = check.missing.iter().map(|(_, name)| (*name).to_owned()).collect();
     for batch in kept {
         if let Some(loss) = check.forward(&model.made_up(batch)?)? {
             check.backward(&loss)?;
@@ -72,7 +75,7 @@ pub fn check_gradients(
     }
     match check.missing.first() {
         // As long as a head is silent, any parameter may be one that it alone reads.
-        Some((name, _)) if check.silent.is_empty() => Err(TrainError::DeadGradient {
+        Some((_, name)) if check.silent.is_empty() => Err(TrainError::DeadGradient {
             parameter: (*name).to_owned(),
             what: if check.zero.contains(name) { "a gradient of exactly zero" } else { "no gradient" },
             heads: model.heads().map(|h| format!("[head.{h}]")).collect(),
@@ -85,8 +88,9 @@ pub fn check_gradients(
 /// What got no gradient so far.
 struct Check<'a> {
     model: &'a Model,
-    /// In the order of their names.
-    missing: Vec<(&'a str, &'a Parameter)>,
+    gradients: Gradients,
+    /// Numbers and names, in their order.
+    missing: Vec<(usize, &'a str)>,
     /// Those that got one of exactly zero.
     zero: BTreeSet<&'a str>,
     /// Heads that gave no loss so far.
@@ -102,16 +106,17 @@ impl Check<'_> {
     }
 
     fn backward(&mut self, loss: &Tensor) -> Result<()> {
-        let gradients = loss.backward()?;
+        self.gradients.clear();
+        self.gradients.backward(loss)?;
         let mut missing = Vec::new();
-        for (name, parameter) in std::mem::take(&mut self.missing) {
-            if let Some(gradient) = gradients.get(parameter.var.as_tensor()) {
-                if gradient.abs()?.max_all()?.to_scalar::<f32>()? > 0.0 {
+        for (number, name) in std::mem::take(&mut self.missing) {
+            if let Some(gradient) = self.gradients.get(number) {
+                if gradient.iter().any(|value| value.abs() > 0.0) {
                     continue;
                 }
                 self.zero.insert(name);
             }
-            missing.push((name, parameter));
+            missing.push((number, name));
         }
         self.missing = missing;
         Ok(())

@@ -1,21 +1,18 @@
 //! AdamW with groups, gradient clipping and a state that can be saved exactly.
 //!
-//! Gradients and parameters come in and the parameters change in place; it doesn't know about
-//! schedules, losses or files. Not candle-nn's: that one has a single rate and decay for all
+//! Gradients and parameters come in and the parameters change in place ([`crate::ops`] has the arithmetic); it doesn't know
+//! about schedules, losses or files. Not candle-nn's: that one has a single rate and decay for all
 //! parameters, no clipping, and moments that can't be read out.
 //!
 //! Source: Loshchilov and Hutter 2019, algorithm 2, in the form of PyTorch's `AdamW` (decay scaled
 //! by the learning rate, epsilon added after the bias correction).
 
+use crate::ops::Gradients;
+use crate::ops::adamw::{self, Factors};
 use crate::{Decay, Error, Parameter, Result};
-use candle_core::{CpuStorage, InplaceOp2, Layout, Storage, Tensor, bail};
+use candle_core::Tensor;
 use rayon::prelude::*;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-
-/// Values per task, whatever the number of threads: partial sums of the norm are then always the
-/// same.
-const CHUNK: usize = 1 << 15;
 
 /// Parameters with a rate and decay of their own.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,15 +93,15 @@ impl AdamW {
         self.steps
     }
 
-    /// Changes the parameters in place by one step. `gradients` are f32 and in the order of the
-    /// parameters; `clip_norm` is the largest norm of all of them together.
+    /// Changes the parameters in place by one step. `gradients` are of the same parameters in the same order; one that got none
+    /// counts as zero. `clip_norm` is the largest norm of all of them together.
     ///
     /// If the norm is NaN or infinite, nothing changes and the caller has to act on the report.
     ///
     /// # Errors
     /// [`Error::Shape`] if the gradients don't fit the parameters, before anything changes;
     /// [`Error::Tensor`] for tensors that aren't f32 on the CPU.
-    pub fn step(&mut self, gradients: &[Tensor], learning_rate: f64, clip_norm: Option<f64>) -> Result<StepReport> {
+    pub fn step(&mut self, gradients: &Gradients, learning_rate: f64, clip_norm: Option<f64>) -> Result<StepReport> {
         if gradients.len() != self.slots.len() {
             return Err(Error::Shape {
                 part: "optimizer".into(),
@@ -112,37 +109,30 @@ impl AdamW {
                 found: gradients.len().to_string(),
             });
         }
-        for (slot, gradient) in self.slots.iter().zip(gradients) {
-            same_shape(&format!("gradient of `{}`", slot.name), slot.parameter.var.as_tensor(), gradient)?;
+        for (number, slot) in self.slots.iter().enumerate() {
+            let found = gradients.get(number).map_or(slot.first.len(), <[f32]>::len);
+            if found != slot.first.len() {
+                return Err(Error::Shape {
+                    part: format!("gradient of `{}`", slot.name),
+                    expected: format!("{} numbers", slot.first.len()),
+                    found: found.to_string(),
+                });
+            }
         }
-        let gradients = gradients.iter().map(Tensor::contiguous).collect::<candle_core::Result<Vec<_>>>()?;
-        let gradient_norm = self.norm(&gradients)?;
+        let gradient_norm = self.norm(gradients);
         if !gradient_norm.is_finite() {
             return Ok(StepReport { gradient_norm, clipped: false });
         }
         let clipping = clip_norm.filter(|&most| gradient_norm > most).map(|most| most / gradient_norm);
         let report = StepReport { gradient_norm, clipped: clipping.is_some() };
-        let steps = self.steps + 1;
-        let exponent = steps as f64;
-        let [beta1, beta2] = self.betas;
-        let corrections = (1.0 - beta1.powf(exponent), 1.0 - beta2.powf(exponent));
-        let epsilon = self.epsilon;
-        self.slots.par_iter_mut().zip(&gradients).filter(|(slot, _)| slot.learning_rate != 0.0).try_for_each(
-            |(slot, gradient)| {
+        let (steps, betas, epsilon) = (self.steps + 1, self.betas, self.epsilon);
+        self.slots.par_iter_mut().enumerate().filter(|(_, slot)| slot.learning_rate != 0.0).try_for_each(
+            |(number, slot)| {
                 let rate = learning_rate * slot.learning_rate;
-                let factors = Factors {
-                    gradient: clipping.unwrap_or(1.0) as f32,
-                    beta1: beta1 as f32,
-                    rest1: (1.0 - beta1) as f32,
-                    beta2: beta2 as f32,
-                    rest2: (1.0 - beta2) as f32,
-                    rate: (rate / corrections.0) as f32,
-                    second: corrections.1.sqrt().recip() as f32,
-                    epsilon: epsilon as f32,
-                    decay: (rate * slot.weight_decay) as f32,
-                };
-                let moments = RefCell::new((slot.first.as_mut_slice(), slot.second.as_mut_slice()));
-                slot.parameter.var.as_tensor().inplace_op2(gradient, &Update { factors, moments })
+                let clip = clipping.unwrap_or(1.0);
+                let factors = Factors::new(steps, betas, epsilon, rate, slot.weight_decay, clip);
+                let moments = (slot.first.as_mut_slice(), slot.second.as_mut_slice());
+                adamw::update(slot.parameter.var.as_tensor(), gradients.get(number), moments, factors)
             },
         )?;
         self.steps = steps;
@@ -201,20 +191,13 @@ impl AdamW {
     }
 
     /// Norm of the gradients of parameters that aren't frozen, in f64, in a fixed order.
-    fn norm(&self, gradients: &[Tensor]) -> Result<f64> {
-        let squares = |gradient: &Tensor| -> candle_core::Result<f64> {
-            let (storage, layout) = gradient.storage_and_layout();
-            let Storage::Cpu(storage) = &*storage else { bail!("adamw: expected gradients on the CPU") };
-            let partial: Vec<f64> = values(storage, layout)?.par_chunks(CHUNK).map(sum_of_squares).collect();
-            Ok(partial.iter().sum())
+    fn norm(&self, gradients: &Gradients) -> f64 {
+        let squares = |(number, slot): (usize, &Slot)| match gradients.get(number) {
+            Some(gradient) if slot.learning_rate != 0.0 => adamw::sum_of_squares(gradient),
+            _ => 0.0,
         };
-        let squares: Vec<f64> = self
-            .slots
-            .par_iter()
-            .zip(gradients)
-            .map(|(slot, gradient)| if slot.learning_rate == 0.0 { Ok(0.0) } else { squares(gradient) })
-            .collect::<candle_core::Result<_>>()?;
-        Ok(squares.iter().sum::<f64>().sqrt())
+        let squares: Vec<f64> = self.slots.par_iter().enumerate().map(squares).collect();
+        squares.iter().sum::<f64>().sqrt()
     }
 }
 
@@ -227,85 +210,6 @@ fn same_shape(part: &str, expected: &Tensor, found: &Tensor) -> Result<()> {
         expected: format!("{:?}", expected.dims()),
         found: format!("{:?}", found.dims()),
     })
-}
-
-fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
-    match layout.contiguous_offsets().and_then(|(start, end)| storage.as_slice::<f32>().ok()?.get(start..end)) {
-        Some(values) => Ok(values),
-        None => bail!("adamw: expected contiguous gradients in f32"),
-    }
-}
-
-/// Squares of f32 can't overflow in f64: the result is finite if all values are.
-fn sum_of_squares(values: &[f32]) -> f64 {
-    let mut lanes = [0.0_f64; 16];
-    let (chunks, rest) = values.as_chunks::<16>();
-    for chunk in chunks {
-        for (lane, &value) in lanes.iter_mut().zip(chunk) {
-            *lane += f64::from(value) * f64::from(value);
-        }
-    }
-    lanes.iter().sum::<f64>() + rest.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>()
-}
-
-/// The numbers of one step for one parameter, calculated in f64.
-#[derive(Clone, Copy)]
-struct Factors {
-    gradient: f32,
-    beta1: f32,
-    rest1: f32,
-    beta2: f32,
-    rest2: f32,
-    rate: f32,
-    second: f32,
-    epsilon: f32,
-    decay: f32,
-}
-
-struct Update<'a> {
-    factors: Factors,
-    // candle calls the operation by shared reference.
-    moments: RefCell<(&'a mut [f32], &'a mut [f32])>,
-}
-
-impl InplaceOp2 for Update<'_> {
-    fn name(&self) -> &'static str {
-        "adamw"
-    }
-
-    fn cpu_fwd(
-        &self,
-        parameter: &mut CpuStorage,
-        parameter_layout: &Layout,
-        gradient: &CpuStorage,
-        gradient_layout: &Layout,
-    ) -> candle_core::Result<()> {
-        let gradient = values(gradient, gradient_layout)?;
-        let CpuStorage::F32(all) = parameter else { bail!("adamw: expected parameters in f32") };
-        let range = parameter_layout.contiguous_offsets().map(|(start, end)| start..end);
-        let Some(parameter) = range.and_then(|range| all.get_mut(range)) else {
-            bail!("adamw: expected contiguous parameters")
-        };
-        let (first, second) = &mut *self.moments.borrow_mut();
-        let factors = self.factors;
-        parameter
-            .par_chunks_mut(CHUNK)
-            .zip(gradient.par_chunks(CHUNK))
-            .zip(first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK)))
-            .for_each(|((parameter, gradient), (first, second))| update(factors, parameter, gradient, first, second));
-        Ok(())
-    }
-}
-
-fn update(f: Factors, parameter: &mut [f32], gradient: &[f32], first: &mut [f32], second: &mut [f32]) {
-    let moments = first.iter_mut().zip(second.iter_mut());
-    for ((parameter, &gradient), (first, second)) in parameter.iter_mut().zip(gradient).zip(moments) {
-        let gradient = gradient * f.gradient;
-        *first = f.beta1 * *first + f.rest1 * gradient;
-        *second = f.beta2 * *second + f.rest2 * (gradient * gradient);
-        // One subtraction: `1 - rate * decay` would keep few digits of the decay in f32.
-        *parameter -= f.rate * *first / (second.sqrt() * f.second + f.epsilon) + f.decay * *parameter;
-    }
 }
 
 #[cfg(test)]

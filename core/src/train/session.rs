@@ -5,6 +5,7 @@ use super::ema::Ema;
 use super::{AdamW, Event, Observer, RunFolder, RunLog, TrainError, TrainOptions};
 use crate::data::{Catalogue, Loader, LoaderPlan, Position, Split};
 use crate::evaluate::{Embeddings, EvaluateConfig, EvaluateContext, Evaluation, evaluate, retrieval_share};
+use crate::ops::Gradients;
 use crate::{Batch, Error, Experiment, Forward, Mode, Model, Parameter, Registry, Result, Rows};
 use candle_core::Tensor;
 use serde_json::{Map, Value};
@@ -83,6 +84,8 @@ pub(super) struct Session<'a> {
     pub(super) feed: Feed<'a>,
     pub(super) parameters: Vec<(String, Parameter)>,
     pub(super) optimizer: AdamW,
+    /// Of the step that is being taken.
+    pub(super) gradients: Gradients,
     pub(super) ema: Option<Ema>,
     pub(super) run: RunFolder,
     pub(super) log: RunLog,
@@ -161,7 +164,7 @@ impl Session<'_> {
     fn step(&mut self, loader: &mut Loader<Batch>) -> Result<Map<String, Value>> {
         let config = &self.feed.experiment.train;
         let context = Forward { mode: Mode::Train, seed: self.feed.experiment.run.seed, step: self.step };
-        let mut gradients: Option<Vec<Tensor>> = None;
+        self.gradients.clear();
         let mut line: BTreeMap<String, f64> = BTreeMap::new();
         let mut objects = Vec::new();
         let mut taken = 0;
@@ -192,21 +195,11 @@ impl Session<'_> {
                 }
             }
             let loss = if config.accumulate > 1 { (loss * share)? } else { loss };
-            let store = loss.backward()?;
-            let mut own = Vec::with_capacity(self.parameters.len());
-            for (_, parameter) in &self.parameters {
-                // A batch in which no object has a modality gives its parameters no gradient.
-                let tensor = parameter.var.as_tensor();
-                own.push(store.get(tensor).cloned().map_or_else(|| tensor.zeros_like(), Ok)?);
-            }
-            gradients = Some(match gradients {
-                None => own,
-                Some(sum) => sum.iter().zip(&own).map(|(a, b)| a + b).collect::<candle_core::Result<_>>()?,
-            });
+            self.gradients.backward(&loss)?;
         }
         let rate = config.schedule().rate(self.step);
         let clip = (config.clip_norm > 0.0).then_some(config.clip_norm);
-        let report = self.optimizer.step(&gradients.unwrap_or_default(), rate, clip)?;
+        let report = self.optimizer.step(&self.gradients, rate, clip)?;
         if !report.gradient_norm.is_finite() {
             return Err(TrainError::NotFinite { what: "a gradient", step: self.step + 1, objects }.into());
         }

@@ -199,6 +199,7 @@ impl Training<'_> {
             best: state.as_ref().and_then(|s| s.best),
             saved: state.as_ref().map(|s| s.step),
             feed,
+            gradients: ops::Gradients::new(&parameters)?,
             parameters,
             optimizer,
             ema,

@@ -1,10 +1,13 @@
 //! A pre-norm transformer block.
 
-use super::attention::Attention;
-use crate::ops;
+use crate::ops::stack::{AttentionBranch, Branch, LinearParameters, MlpBranch, NormParameters};
+use crate::ops::{self, Activation, Mask, NormKind};
 use crate::{Decay, Forward, Init, Mode, Parameters, Result};
 use candle_core::Tensor;
 use rand::Rng;
+
+/// Added to the variance in a norm.
+const EPSILON: f64 = 1e-5;
 
 /// Layer norm with its parameters.
 #[derive(Clone, Debug)]
@@ -30,23 +33,25 @@ impl Norm {
     /// # Errors
     /// If the last axis is not D.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(ops::layer_norm(x, &self.gamma, &self.beta, 1e-5)?)
+        Ok(ops::layer_norm(x, &self.gamma, &self.beta, EPSILON)?)
+    }
+
+    fn parameters(&self) -> NormParameters {
+        let (gamma, beta) = (self.gamma.clone(), Some(self.beta.clone()));
+        NormParameters { kind: NormKind::Layer, gamma, beta, eps: EPSILON }
     }
 }
 
 /// `x += attention(norm(x)); x += mlp(norm(x))`.
 #[derive(Clone, Debug)]
 pub struct Block {
-    norm1: Norm,
-    attention: Attention,
-    norm2: Norm,
-    mlp: [Tensor; 4],
+    branches: [Branch; 2],
     dropout: f64,
     name: String,
 }
 
 impl Block {
-    /// Makes the parameters of block `index` of `depth`.
+    /// Makes the parameters of a block of `depth`.
     ///
     /// # Errors
     /// If a parameter exists already.
@@ -58,49 +63,47 @@ impl Block {
         dropout: f64,
         parameters: &Parameters,
     ) -> Result<Self> {
-        // Two branches per block add to the residual stream.
+        // Two branches per block add to the residual stream: its variance must not grow with depth.
         let residual_scale = (2.0 * depth as f64).powf(-0.5);
-        let std = (hidden as f64).powf(-0.5) * residual_scale;
-        let mlp = parameters.pp("mlp");
-        Ok(Self {
-            norm1: Norm::new(width, &parameters.pp("norm1"))?,
-            attention: Attention::new(width, heads, residual_scale, &parameters.pp("attention"))?,
-            norm2: Norm::new(width, &parameters.pp("norm2"))?,
-            mlp: [
-                mlp.get("in.weight", &[hidden, width], Init::fan_in(width), Decay::Yes)?,
-                mlp.get("in.bias", &[hidden], Init::Zeros, Decay::No)?,
-                mlp.get("out.weight", &[width, hidden], Init::Normal { std }, Decay::Yes)?,
-                mlp.get("out.bias", &[width], Init::Zeros, Decay::No)?,
-            ],
-            dropout,
-            name: parameters.name().to_owned(),
-        })
+        let norm = |name: &str| Ok::<_, crate::Error>(Norm::new(width, &parameters.pp(name))?.parameters());
+        let map = |p: &Parameters, name: &str, [outputs, inputs]: [usize; 2], scale: f64, bias: bool| {
+            let init = Init::Normal { std: (inputs as f64).powf(-0.5) * scale };
+            let bias = bias.then(|| p.get(&format!("{name}.bias"), &[outputs], Init::Zeros, Decay::No)).transpose()?;
+            let weight = p.get(&format!("{name}.weight"), &[outputs, inputs], init, Decay::Yes)?;
+            Ok::<_, crate::Error>(LinearParameters { weight, bias })
+        };
+        let (attention, mlp) = (parameters.pp("attention"), parameters.pp("mlp"));
+        // Queries, keys and values have no bias: one on the keys changes nothing (softmax does not see a constant), so its
+        // gradient is zero but for rounding.
+        let qkv = map(&attention, "qkv", [3 * width, width], 1.0, false)?;
+        let out = map(&attention, "out", [width, width], residual_scale, true)?;
+        let input = map(&mlp, "in", [hidden, width], 1.0, true)?;
+        let output = map(&mlp, "out", [width, hidden], residual_scale, true)?;
+        let attention = AttentionBranch::new(norm("norm1")?, qkv, out, heads, Mask::Full)?;
+        let mlp = MlpBranch::new(norm("norm2")?, input, output, Activation::Gelu)?;
+        let branches = [Branch::Attention(attention), Branch::Mlp(mlp)];
+        Ok(Self { branches, dropout, name: parameters.name().to_owned() })
     }
 
-    /// `x` `[B, T, D]`, `valid` `[B, T]` u8 -> `[B, T, D]`; `objects` are their places in the batch.
+    /// What the block adds to the residual stream, in order.
+    #[must_use]
+    pub fn branches(&self) -> &[Branch; 2] {
+        &self.branches
+    }
+
+    /// What each branch is multiplied by for each of `objects`, by their places in the batch: whole branches of whole objects are
+    /// dropped (stochastic depth), one draw per object, so the cost does not grow with the tokens.
     ///
-    /// # Errors
-    /// If shapes disagree.
-    pub fn forward(&self, x: &Tensor, valid: &Tensor, objects: &[usize], context: &Forward) -> Result<Tensor> {
-        let y = self.attention.forward(&self.norm1.forward(x)?, valid)?;
-        let x = (x + self.drop(&y, "attention", objects, context)?)?;
-        let [w1, b1, w2, b2] = &self.mlp;
-        let y = ops::gelu(&ops::linear(&self.norm2.forward(&x)?, w1, Some(b1))?)?;
-        let y = ops::linear(&y, w2, Some(b2))?;
-        Ok((&x + self.drop(&y, "mlp", objects, context)?)?)
-    }
-
-    /// Drops whole branches of whole objects (stochastic depth): one draw per object, so the cost
-    /// does not grow with the tokens. Source: Huang et al. 2016, as DINOv2 uses it.
-    fn drop(&self, y: &Tensor, branch: &str, objects: &[usize], context: &Forward) -> Result<Tensor> {
-        if context.mode == Mode::Evaluate || self.dropout == 0.0 {
-            return Ok(y.clone());
-        }
-        let mut random = context.random(&format!("{}.{branch}", self.name));
-        let keep = 1.0 - self.dropout;
-        let draw = |_| if random.random_bool(keep) { (1.0 / keep) as f32 } else { 0.0 };
-        let draws: Vec<f32> = (0..objects.iter().max().map_or(0, |last| last + 1)).map(draw).collect();
-        let scale: Vec<f32> = objects.iter().filter_map(|&object| draws.get(object).copied()).collect();
-        Ok(y.broadcast_mul(&Tensor::new(scale, y.device())?.reshape(((), 1, 1))?)?)
+    /// Source: Huang et al. 2016, as DINOv2 uses it.
+    #[must_use]
+    pub fn scales(&self, objects: usize, context: &Forward) -> [Option<Vec<f32>>; 2] {
+        ["attention", "mlp"].map(|branch| {
+            if context.mode == Mode::Evaluate || self.dropout == 0.0 {
+                return None;
+            }
+            let mut random = context.random(&format!("{}.{branch}", self.name));
+            let keep = 1.0 - self.dropout;
+            Some((0..objects).map(|_| if random.random_bool(keep) { (1.0 / keep) as f32 } else { 0.0 }).collect())
+        })
     }
 }

@@ -1,12 +1,15 @@
 //! A stack of transformer blocks with a pool: what both trunks are made of.
 
 use super::block::{Block, Norm};
-use super::buckets::Buckets;
+use super::packed::Packed;
 use super::pool::{Pool, PoolKind};
-use crate::{Forward, Parameters, Result, Section};
+use crate::ops::stack::Branch;
+use crate::ops::{self, Keep};
+use crate::{Forward, Mode, Parameters, Result, Section};
 use candle_core::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Size of an encoder.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -31,6 +34,10 @@ pub struct EncoderConfig {
     /// (stochastic depth). 0 to 0.5.
     #[serde(default)]
     pub drop_path: f64,
+    /// Compute activations again in the backward pass instead of keeping them: a third of the memory for about a fifth more
+    /// time.
+    #[serde(default)]
+    pub recompute: bool,
 }
 
 fn default_width() -> usize {
@@ -95,8 +102,11 @@ impl EncoderConfig {
 #[derive(Clone, Debug)]
 pub struct Encoder {
     blocks: Vec<Block>,
+    /// Of all blocks.
+    branches: Arc<[Branch]>,
     norm: Norm,
     pool: Pool,
+    recompute: bool,
 }
 
 impl Encoder {
@@ -105,36 +115,37 @@ impl Encoder {
     /// # Errors
     /// If a parameter exists already.
     pub fn new(config: &EncoderConfig, parameters: &Parameters) -> Result<Self> {
-        let EncoderConfig { width, depth, heads, pool, drop_path, .. } = *config;
+        let EncoderConfig { width, depth, heads, pool, drop_path, recompute, .. } = *config;
+        let blocks: Vec<Block> = (0..depth)
+            .map(|i| {
+                Block::new(width, heads, config.hidden(), depth, drop_path, &parameters.pp(format!("block{i:02}")))
+            })
+            .collect::<Result<_>>()?;
         Ok(Self {
-            blocks: (0..depth)
-                .map(|i| {
-                    Block::new(width, heads, config.hidden(), depth, drop_path, &parameters.pp(format!("block{i:02}")))
-                })
-                .collect::<Result<_>>()?,
+            branches: blocks.iter().flat_map(Block::branches).cloned().collect(),
+            blocks,
             norm: Norm::new(width, &parameters.pp("norm"))?,
             pool: Pool::new(pool, width, heads, &parameters.pp("pool"))?,
+            recompute,
         })
     }
 
-    /// `x` `[B, T, D]`, `valid` `[B, T]` u8 -> encoded tokens `[B, T, D]` and one vector per object
+    /// `x` `[B, T, D]`, `valid` `[B, T]` u8 -> encoded tokens `[B, T, D]` (0 where there is none) and one vector per object
     /// `[B, D]`.
     ///
     /// # Errors
     /// If shapes disagree.
     pub fn forward(&self, x: &Tensor, valid: &Tensor, context: &Forward) -> Result<(Tensor, Tensor)> {
         let (x, valid) = self.pool.before(x, valid)?;
-        let encode = |mut x: Tensor, valid: &Tensor, objects: &[usize]| {
-            for block in &self.blocks {
-                x = block.forward(&x, valid, objects, context)?;
-            }
-            Ok(x)
+        let packed = Packed::new(&valid)?;
+        let scales = self.blocks.iter().flat_map(|block| block.scales(packed.sequences().len(), context)).collect();
+        let keep = match context.mode {
+            Mode::Evaluate => Keep::Nothing,
+            Mode::Train if self.recompute => Keep::Inputs,
+            Mode::Train => Keep::All,
         };
-        let x = match Buckets::new(&valid)? {
-            Some(buckets) => buckets.apply(&x, encode)?,
-            None => encode(x, &valid, &(0..valid.dim(0)?).collect::<Vec<_>>())?,
-        };
-        self.pool.after(&self.norm.forward(&x)?, &valid)
+        let rows = ops::stack(&packed.pack(&x)?, &self.branches, packed.sequences(), scales, keep)?;
+        self.pool.after(&packed.unpack(&self.norm.forward(&rows)?)?, &valid)
     }
 
     /// Pools already encoded tokens `[B, T, D]` to `[B, D]` with the encoder's own pool; with a

@@ -4,15 +4,14 @@
 
 mod attention;
 mod block;
-mod buckets;
 mod encoder;
 mod fused;
+mod packed;
 mod pool;
 #[cfg(test)]
 mod tests;
 mod towers;
 
-pub use attention::Attention;
 pub use block::{Block, Norm};
 pub use encoder::{Encoder, EncoderConfig};
 pub use fused::{Fused, FusedConfig};

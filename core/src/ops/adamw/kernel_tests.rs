@@ -1,6 +1,7 @@
 //! AdamW kernels against the CPU optimizer.
 
 use super::{AdamW, Number, Slot, Step};
+use crate::ops::Gradients;
 use crate::ops::gpu::testing::{Bench, Out, assert_near, on_every_device, random, wide};
 use crate::train::{self, Group};
 use crate::{Decay, Parameter};
@@ -36,10 +37,13 @@ impl Case {
         let mut adamw = train::AdamW::new(named.clone(), vec![group], BETAS, EPSILON);
         let mut report = None;
         for step in 0..self.factors.len() {
-            let gradients = SIZES
-                .iter()
-                .map(|&size| Tensor::from_vec(self.gradient(size, step), size, &Device::Cpu))
-                .collect::<Result<Vec<_>>>()?;
+            // The gradients of `Σ parameter gradient`.
+            let mut gradients = Gradients::new(&named).expect("f32 on the CPU");
+            for ((_, parameter), &size) in named.iter().zip(&SIZES) {
+                let gradient = Tensor::from_vec(self.gradient(size, step), size, &Device::Cpu)?;
+                let loss = (parameter.var.as_tensor() * gradient)?.sum_all()?;
+                gradients.backward(&loss).expect("a scalar on the CPU");
+            }
             report = Some(adamw.step(&gradients, self.rate, self.clip).expect("f32 on the CPU"));
         }
         let values = named.iter().map(|(_, p)| Ok(wide(&p.var.as_tensor().to_vec1::<f32>()?)));

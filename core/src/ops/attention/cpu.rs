@@ -1,40 +1,28 @@
-//! Attention on slices: a task per object and head, blocks of queries within.
+//! Attention on slices: a task per head of each sequence, blocks of queries within.
 
-use crate::ops::product::{Matrix, Onto, product};
+use super::mask::Mask;
+use crate::ops::parts::Parts;
+use crate::ops::pool::Buffer;
+use crate::ops::product::{Matrix, MatrixMut, Onto, product, product_into};
 use crate::ops::simd::{dispatched, exp, largest, sum, sum_pairs};
 use rayon::prelude::*;
-use std::borrow::Cow;
 
 /// Queries whose weights are held at a time: bounds the scratch memory for long sequences.
-pub(super) const BLOCK: usize = 256;
+const BLOCK: usize = 256;
 
-/// Sizes of the axes.
-#[derive(Clone, Copy)]
-pub(super) struct HeadShape {
-    pub(super) batch: usize,
-    pub(super) heads: usize,
-    pub(super) queries: usize,
-    pub(super) keys: usize,
-    pub(super) width: usize,
-}
+/// Numbers kept per query and head: the largest score, and one over the sum of `exp(score - largest)`.
+pub(in crate::ops) const STATISTICS: usize = 2;
 
-impl HeadShape {
-    /// From the shapes of `q` and `k`.
-    pub(super) fn new(q: (usize, usize, usize, usize), k: (usize, usize, usize, usize)) -> Self {
-        Self { batch: q.0, heads: q.1, queries: q.2, keys: k.2, width: q.3 }
-    }
-
-    fn is_empty(self) -> bool {
-        self.batch * self.heads * self.queries * self.keys * self.width == 0
-    }
-
-    fn scale(self) -> f32 {
-        (self.width as f32).sqrt().recip()
-    }
+/// Where the rows of one head of one sequence lie: `width` values each, `stride` from row to row.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ops) struct Place {
+    pub(in crate::ops) offset: usize,
+    pub(in crate::ops) stride: usize,
 }
 
 /// The keys that take part, in order.
-pub(super) enum Keys {
+#[derive(Debug)]
+pub(in crate::ops) enum Keys {
     /// The first so many: padding at the end costs nothing.
     First(usize),
     /// These; gathered before use, so what the others hold can't reach a product.
@@ -43,7 +31,7 @@ pub(super) enum Keys {
 
 impl Keys {
     /// Those that aren't 0.
-    pub(super) fn of(valid: &[u8]) -> Self {
+    pub(in crate::ops) fn of(valid: &[u8]) -> Self {
         let listed: Vec<usize> = valid.iter().enumerate().filter(|&(_, &flag)| flag != 0).map(|(i, _)| i).collect();
         match listed.last() {
             None => Self::First(0),
@@ -52,192 +40,294 @@ impl Keys {
         }
     }
 
-    pub(super) fn count(&self) -> usize {
+    fn count(&self) -> usize {
         match self {
             Self::First(count) => *count,
             Self::Listed(rows) => rows.len(),
         }
     }
 
-    fn gather<'a>(&self, rows: &'a [f32], width: usize) -> Cow<'a, [f32]> {
+    fn place(&self, column: usize) -> usize {
         match self {
-            Self::First(count) => Cow::Borrowed(&rows[..count * width]),
-            Self::Listed(listed) => {
-                Cow::Owned(listed.iter().flat_map(|&i| &rows[i * width..(i + 1) * width]).copied().collect())
+            Self::First(_) => column,
+            Self::Listed(rows) => rows.get(column).copied().unwrap_or(usize::MAX),
+        }
+    }
+}
+
+/// One head of one sequence.
+#[derive(Debug)]
+pub(in crate::ops) struct Job<'a> {
+    pub(in crate::ops) q: Place,
+    pub(in crate::ops) k: Place,
+    pub(in crate::ops) v: Place,
+    pub(in crate::ops) out: Place,
+    pub(in crate::ops) queries: usize,
+    /// All keys of the sequence, also those that take no part.
+    pub(in crate::ops) tokens: usize,
+    pub(in crate::ops) keys: &'a Keys,
+    /// Of the first query among the statistics.
+    pub(in crate::ops) statistics: usize,
+}
+
+/// What all jobs share.
+#[derive(Clone, Copy)]
+pub(in crate::ops) struct Attend<'a> {
+    /// Of a head.
+    pub(in crate::ops) width: usize,
+    /// Scores are multiplied by this.
+    pub(in crate::ops) scale: f32,
+    pub(in crate::ops) mask: &'a Mask,
+    /// The jobs' places in `q`, `k` and `v` may lie in one slice.
+    pub(in crate::ops) q: &'a [f32],
+    pub(in crate::ops) k: &'a [f32],
+    pub(in crate::ops) v: &'a [f32],
+}
+
+/// Rows of keys or values that take part: as they lie, or gathered.
+enum Rows<'a> {
+    Lie(Matrix<'a>),
+    Gathered(Buffer, usize),
+}
+
+impl<'a> Rows<'a> {
+    fn new(values: &'a [f32], place: Place, width: usize, keys: &Keys) -> Self {
+        match keys {
+            Keys::First(count) => Self::Lie(Matrix::strided(values, place.offset, (*count, width), place.stride)),
+            Keys::Listed(listed) => {
+                let mut gathered = Buffer::new(listed.len() * width);
+                for (to, row) in gathered.chunks_exact_mut(width).zip(listed) {
+                    to.copy_from_slice(&values[place.offset + row * place.stride..][..width]);
+                }
+                Self::Gathered(gathered, width)
             }
         }
     }
 
-    /// The rows of a gradient that `gather` would have taken, calculated by `fill`; others stay.
-    fn scatter(&self, rows: &mut [f32], width: usize, fill: impl FnOnce(&mut [f32])) {
+    fn matrix(&self) -> Matrix<'_> {
         match self {
-            Self::First(count) => fill(&mut rows[..count * width]),
-            Self::Listed(listed) => {
-                let mut dense = vec![0.0; listed.len() * width];
-                fill(&mut dense);
-                for (&i, row) in listed.iter().zip(dense.chunks_exact(width)) {
-                    rows[i * width..(i + 1) * width].copy_from_slice(row);
+            Self::Lie(matrix) => *matrix,
+            Self::Gathered(values, width) => Matrix::row_major(values, *width),
+        }
+    }
+}
+
+/// A block of queries of a job, and the keys that it can see.
+struct Block {
+    first: usize,
+    count: usize,
+    seen: usize,
+}
+
+impl Attend<'_> {
+    fn blocks(self, job: &Job<'_>) -> impl Iterator<Item = Block> {
+        let (queries, tokens) = (job.queries, job.tokens);
+        let keys = job.keys.count();
+        (0..queries).step_by(BLOCK).map(move |first| {
+            let count = BLOCK.min(queries - first);
+            // Listed keys are fewer than all; how many of them a query sees is left to the mask.
+            let seen = if keys == tokens { self.mask.limit(first + count, queries, tokens) } else { keys };
+            Block { first, count, seen }
+        })
+    }
+
+    /// Scores of a block of queries, minus infinity where a key is not seen.
+    fn scores(self, job: &Job<'_>, block: &Block, k: Matrix<'_>, scores: &mut [f32]) {
+        let q = rows(self.q, job.q, block, self.width);
+        product(scores, q, k.rows(0, block.seen).transposed(), self.scale, Onto::Nothing);
+        if !matches!(self.mask, Mask::Full) {
+            for (row, scores) in scores.chunks_exact_mut(block.seen).enumerate() {
+                self.mask.apply(scores, (block.first + row, job.queries), job.tokens, |c| job.keys.place(c));
+            }
+        }
+    }
+}
+
+fn rows<'a>(values: &'a [f32], place: Place, block: &Block, width: usize) -> Matrix<'a> {
+    Matrix::strided(values, place.offset + block.first * place.stride, (block.count, width), place.stride)
+}
+
+/// `out = softmax(scale q kᵀ) v` and the statistics of each query. Places that no job names stay as they are.
+pub(in crate::ops) fn forward(attend: Attend<'_>, jobs: &[Job<'_>], out: &mut [f32], statistics: &mut [f32]) {
+    let (out, statistics) = (Parts::new(out), Parts::new(statistics));
+    let width = attend.width;
+    jobs.par_iter().for_each(|job| {
+        let (k, v) = (Rows::new(attend.k, job.k, width, job.keys), Rows::new(attend.v, job.v, width, job.keys));
+        for block in attend.blocks(job) {
+            let place = (job.statistics + block.first) * STATISTICS;
+            // SAFETY: rows of a head of a sequence, and their statistics, belong to one job.
+            let (mut out, statistics) = unsafe {
+                let offset = job.out.offset + block.first * job.out.stride;
+                (
+                    out.matrix(offset, block.count, width, job.out.stride),
+                    statistics.slice(place..place + block.count * STATISTICS),
+                )
+            };
+            if block.seen == 0 {
+                out.rows_mut().for_each(|row| row.fill(0.0));
+                statistics.fill(0.0);
+                continue;
+            }
+            let mut scores = Buffer::new(block.count * block.seen);
+            attend.scores(job, &block, k.matrix(), &mut scores);
+            exponentials(&mut scores, block.seen, statistics);
+            let weights = Matrix::row_major(&scores, block.seen);
+            product_into(&mut out, weights, v.matrix().rows(0, block.seen), 1.0, Onto::Nothing);
+            for (row, statistics) in out.rows_mut().zip(statistics.chunks_exact(STATISTICS)) {
+                row.iter_mut().for_each(|value| *value *= statistics[1]);
+            }
+        }
+    });
+}
+
+/// What the forward pass gave, and the gradient of its result.
+#[derive(Clone, Copy)]
+pub(in crate::ops) struct Given<'a> {
+    pub(in crate::ops) out: &'a [f32],
+    pub(in crate::ops) statistics: &'a [f32],
+    pub(in crate::ops) dout: &'a [f32],
+}
+
+/// Gradients of `q`, `k` and `v`, at the same places; they may be parts of one slice. The weights are computed again. What no
+/// job names, and rows of keys that take no part, stay as they are.
+///
+/// # Safety
+/// No two jobs name the same place in `dq`, `dk` or `dv`, and where these are the same slice the three don't overlap.
+pub(in crate::ops) unsafe fn backward(
+    attend: Attend<'_>,
+    jobs: &[Job<'_>],
+    given: Given<'_>,
+    [dq, dk, dv]: [Parts<'_>; 3],
+) {
+    let width = attend.width;
+    jobs.par_iter().for_each(|job| {
+        let (k, v) = (Rows::new(attend.k, job.k, width, job.keys), Rows::new(attend.v, job.v, width, job.keys));
+        let count = job.keys.count();
+        // Gathered keys have gathered gradients.
+        let mut gathered = match job.keys {
+            Keys::First(_) => None,
+            Keys::Listed(_) => Some((Buffer::new(count * width), Buffer::new(count * width))),
+        };
+        let mut onto = Onto::Nothing;
+        let mut written = 0;
+        // The last block sees the most keys: from there, every row is written before it is added to.
+        let mut blocks: Vec<Block> = attend.blocks(job).collect();
+        blocks.reverse();
+        for block in &blocks {
+            let Block { first, count: queries, seen } = *block;
+            // SAFETY: by the contract of this function the rows of a job are its alone.
+            let mut dq = unsafe { dq.matrix(job.q.offset + first * job.q.stride, queries, width, job.q.stride) };
+            if seen == 0 {
+                dq.rows_mut().for_each(|row| row.fill(0.0));
+                continue;
+            }
+            let (mut weights, mut scores) = (Buffer::new(queries * seen), Buffer::new(queries * seen));
+            attend.scores(job, block, k.matrix(), &mut weights);
+            let dout = rows(given.dout, job.out, block, width);
+            product(&mut scores, dout, v.matrix().rows(0, seen).transposed(), 1.0, Onto::Nothing);
+            let place = (job.statistics + first) * STATISTICS;
+            for row in 0..queries {
+                let at = job.out.offset + (first + row) * job.out.stride;
+                let range = row * seen..(row + 1) * seen;
+                score_gradients(
+                    &mut weights[range.clone()],
+                    &mut scores[range],
+                    &given.out[at..at + width],
+                    &given.dout[at..at + width],
+                    &given.statistics[place + row * STATISTICS..][..STATISTICS],
+                );
+            }
+            let (scores, weights) = (Matrix::row_major(&scores, seen), Matrix::row_major(&weights, seen));
+            product_into(&mut dq, scores, k.matrix().rows(0, seen), attend.scale, Onto::Nothing);
+            let q = rows(attend.q, job.q, block, width);
+            let (mut own_dk, mut own_dv) = match &mut gathered {
+                // Rows of all keys; those that this block doesn't see are left alone.
+                Some((dk, dv)) => (
+                    MatrixMut::row_major(&mut dk[..seen * width], width),
+                    MatrixMut::row_major(&mut dv[..seen * width], width),
+                ),
+                // SAFETY: as for `dq`.
+                None => unsafe {
+                    (
+                        dk.matrix(job.k.offset, seen, width, job.k.stride),
+                        dv.matrix(job.v.offset, seen, width, job.v.stride),
+                    )
+                },
+            };
+            product_into(&mut own_dk, scores.transposed(), q, attend.scale, onto);
+            product_into(&mut own_dv, weights.transposed(), dout, 1.0, onto);
+            onto = Onto::Values;
+            written = written.max(seen);
+        }
+        let store = |parts: Parts<'_>, place: Place, row: usize, from: Option<&[f32]>| {
+            let at = place.offset + row * place.stride;
+            // SAFETY: as for `dq`.
+            let to = unsafe { parts.slice(at..at + width) };
+            match from {
+                Some(from) => to.copy_from_slice(from),
+                None => to.fill(0.0),
+            }
+        };
+        match (job.keys, &gathered) {
+            (Keys::Listed(listed), Some((own_dk, own_dv))) => {
+                for (column, &row) in listed.iter().enumerate() {
+                    let range = column * width..(column + 1) * width;
+                    let seen = column < written;
+                    store(dk, job.k, row, seen.then(|| &own_dk[range.clone()]));
+                    store(dv, job.v, row, seen.then(|| &own_dv[range]));
+                }
+            }
+            _ => {
+                for row in written..count {
+                    store(dk, job.k, row, None);
+                    store(dv, job.v, row, None);
                 }
             }
         }
-    }
+    });
 }
 
-/// What attention is between.
-#[derive(Clone, Copy)]
-pub(super) struct Inputs<'a> {
-    pub(super) q: &'a [f32],
-    pub(super) k: &'a [f32],
-    pub(super) v: &'a [f32],
-}
-
-/// Memory of a thread, used again from head to head.
-#[derive(Default)]
-pub(super) struct Scratch {
-    pub(super) weights: Vec<f32>,
-    gradients: Vec<f32>,
-}
-
-/// `out = softmax(q kᵀ / √K) v`; `out` comes as zeros.
-pub(super) fn forward(shape: HeadShape, keys: &[Keys], inputs: Inputs<'_>, out: &mut [f32]) {
-    if shape.is_empty() {
-        return;
-    }
-    let (rows, width) = (shape.keys * shape.width, shape.width);
-    out.par_chunks_mut(shape.queries * width)
-        .zip(inputs.q.par_chunks(shape.queries * width))
-        .zip(inputs.k.par_chunks(rows).zip(inputs.v.par_chunks(rows)))
-        .enumerate()
-        .for_each_init(Scratch::default, |scratch, (head, ((out, q), (k, v)))| {
-            let keys = &keys[head / shape.heads];
-            let count = keys.count();
-            if count == 0 {
-                return;
-            }
-            let (k, v) = (keys.gather(k, width), keys.gather(v, width));
-            for (out, q) in out.chunks_mut(BLOCK * width).zip(q.chunks(BLOCK * width)) {
-                let weights = sized(&mut scratch.weights, q.len() / width * count);
-                attention_weights(weights, q, &k, shape);
-                product(out, Matrix::row_major(weights, count), Matrix::row_major(&v, width), 1.0, Onto::Nothing);
-            }
-        });
-}
-
-/// Gradients of `q`, `k` and `v` from that of `out`. The weights are computed again.
-pub(super) fn backward(
-    shape: HeadShape,
-    keys: &[Keys],
-    inputs: Inputs<'_>,
-    out: &[f32],
-    dout: &[f32],
-) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
-    let (mut dq, mut dk, mut dv) = (vec![0.0; inputs.q.len()], vec![0.0; inputs.k.len()], vec![0.0; inputs.v.len()]);
-    if shape.is_empty() {
-        return (dq, dk, dv);
-    }
-    let (queries, rows, width) = (shape.queries * shape.width, shape.keys * shape.width, shape.width);
-    dq.par_chunks_mut(queries)
-        .zip(dk.par_chunks_mut(rows).zip(dv.par_chunks_mut(rows)))
-        .zip(inputs.q.par_chunks(queries).zip(inputs.k.par_chunks(rows).zip(inputs.v.par_chunks(rows))))
-        .zip(out.par_chunks(queries).zip(dout.par_chunks(queries)))
-        .enumerate()
-        .for_each_init(Scratch::default, |scratch, (head, (((dq, (dk, dv)), (q, (k, v))), (out, dout)))| {
-            let keys = &keys[head / shape.heads];
-            if keys.count() == 0 {
-                return;
-            }
-            let (k, v) = (keys.gather(k, width), keys.gather(v, width));
-            let inputs = Inputs { q, k: &k, v: &v };
-            keys.scatter(dk, width, |dk| {
-                keys.scatter(dv, width, |dv| {
-                    head_gradients(shape, scratch, inputs, (out, dout), (dq, dk, dv));
-                });
-            });
-        });
-    (dq, dk, dv)
-}
-
-/// One head, with the keys that take part alone; `dk` and `dv` come as zeros.
-pub(super) fn head_gradients(
-    shape: HeadShape,
-    scratch: &mut Scratch,
-    inputs: Inputs<'_>,
-    (out, dout): (&[f32], &[f32]),
-    (dq, dk, dv): (&mut [f32], &mut [f32], &mut [f32]),
-) {
-    let width = shape.width;
-    let count = inputs.k.len() / width;
-    let (k, v) = (Matrix::row_major(inputs.k, width), Matrix::row_major(inputs.v, width));
-    let block = BLOCK * width;
-    let blocks = dq.chunks_mut(block).zip(inputs.q.chunks(block)).zip(out.chunks(block).zip(dout.chunks(block)));
-    for ((dq, q), (out, dout)) in blocks {
-        let queries = q.len() / width;
-        let weights = sized(&mut scratch.weights, queries * count);
-        attention_weights(weights, q, inputs.k, shape);
-        let gradients = sized(&mut scratch.gradients, queries * count);
-        product(gradients, Matrix::row_major(dout, width), v.transposed(), 1.0, Onto::Nothing);
-        score_gradients(weights, gradients, out, dout, width);
-        let scores = Matrix::row_major(gradients, count);
-        let weights = Matrix::row_major(weights, count);
-        product(dq, scores, k, shape.scale(), Onto::Nothing);
-        product(dk, scores.transposed(), Matrix::row_major(q, width), shape.scale(), Onto::Values);
-        product(dv, weights.transposed(), Matrix::row_major(dout, width), 1.0, Onto::Values);
-    }
-}
-
-/// `weights = softmax(q kᵀ / √K)` for a block of queries.
-pub(super) fn attention_weights(weights: &mut [f32], q: &[f32], k: &[f32], shape: HeadShape) {
-    let count = k.len() / shape.width;
-    let k = Matrix::row_major(k, shape.width);
-    product(weights, Matrix::row_major(q, shape.width), k.transposed(), shape.scale(), Onto::Nothing);
-    softmax_rows(weights, count);
-}
-
-pub(super) fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    if buffer.len() < length {
-        buffer.resize(length, 0.0);
-    }
-    &mut buffer[..length]
-}
-
+/// Scores become `exp(score - largest)`; where all are minus infinity, zeros.
 #[inline(always)]
-fn softmax_body<const FMA: bool>(scores: &mut [f32], columns: usize) {
-    for row in scores.chunks_exact_mut(columns) {
+fn exponentials_body<const FMA: bool>(scores: &mut [f32], columns: usize, statistics: &mut [f32]) {
+    for (row, statistics) in scores.chunks_exact_mut(columns).zip(statistics.chunks_exact_mut(STATISTICS)) {
         let most = largest(row);
+        if most == f32::NEG_INFINITY && row.iter().all(|score| *score == f32::NEG_INFINITY) {
+            row.fill(0.0);
+            statistics.fill(0.0);
+            continue;
+        }
         for value in row.iter_mut() {
             *value = exp::<FMA>(*value - most);
         }
-        let inverse = 1.0 / sum(row, |x| x);
-        for value in row.iter_mut() {
-            *value *= inverse;
-        }
+        statistics[0] = most;
+        statistics[1] = 1.0 / sum(row, |x| x);
     }
 }
 
-/// `gradients` holds those of the weights and becomes those of the scores.
+/// For one query: `weights` comes with its scores and goes with its weights; `gradients` comes with the gradients of the
+/// weights and goes with those of the scores.
 #[inline(always)]
 fn score_gradients_body<const FMA: bool>(
-    weights: &[f32],
+    weights: &mut [f32],
     gradients: &mut [f32],
     out: &[f32],
     dout: &[f32],
-    width: usize,
+    statistics: &[f32],
 ) {
-    let columns = weights.len() / (out.len() / width);
-    let rows = weights.chunks_exact(columns).zip(gradients.chunks_exact_mut(columns));
-    for ((weights, gradients), (out, dout)) in rows.zip(out.chunks_exact(width).zip(dout.chunks_exact(width))) {
-        let mean = sum_pairs(out, dout, |out, dout| out * dout);
-        for (gradient, &weight) in gradients.iter_mut().zip(weights) {
-            *gradient = weight * (*gradient - mean);
-        }
+    let (most, inverse) = (statistics[0], statistics[1]);
+    let mean = sum_pairs(out, dout, |out, dout| out * dout);
+    for (gradient, weight) in gradients.iter_mut().zip(weights) {
+        *weight = exp::<FMA>(*weight - most) * inverse;
+        *gradient = *weight * (*gradient - mean);
     }
 }
 
 dispatched! {
-    fn softmax_rows(scores: &mut [f32], columns: usize) = softmax_body
+    fn exponentials(scores: &mut [f32], columns: usize, statistics: &mut [f32]) = exponentials_body
 }
 
 dispatched! {
-    fn score_gradients(weights: &[f32], gradients: &mut [f32], out: &[f32], dout: &[f32], width: usize)
+    fn score_gradients(weights: &mut [f32], gradients: &mut [f32], out: &[f32], dout: &[f32], statistics: &[f32])
         = score_gradients_body
 }

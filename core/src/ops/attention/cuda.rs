@@ -1,23 +1,32 @@
 //! Attention on a CUDA device, for rows in which all heads lie side by side.
 
-use super::{Attention, OP};
+use super::{Attention, Mask, OP};
 use crate::ops::gpu::attention::{Inputs, Problem, Rows};
 use crate::ops::gpu::cuda::Cuda;
 use crate::ops::gpu::{Gpu, Memory, Number, Pointer, tensors};
 use candle_core::{CudaStorage, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Mutex, PoisonError};
 
-/// What the forward pass leaves for the backward pass beside its result: an operation of candle's gives only that.
+/// Which keys are valid, and what the forward pass leaves for the backward pass beside its result: an operation of candle's
+/// gives only that.
 #[derive(Default)]
-pub(super) struct Kept(Mutex<Option<Box<dyn Memory>>>);
+pub(super) struct OnDevice {
+    valid: Option<Tensor>,
+    statistics: Mutex<Option<Box<dyn Memory>>>,
+}
 
-impl Kept {
+impl OnDevice {
+    /// With contiguous `valid` `[B, T]` u8.
+    pub(super) fn new(valid: Tensor) -> Self {
+        Self { valid: Some(valid.detach()), ..Self::default() }
+    }
+
     fn set(&self, statistics: Box<dyn Memory>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(statistics);
+        *self.statistics.lock().unwrap_or_else(PoisonError::into_inner) = Some(statistics);
     }
 
     fn pointer(&self) -> Result<Pointer> {
-        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.statistics.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(statistics) => Ok(statistics.pointer()),
             None => bail!("{OP}: the backward pass needs a forward pass on the same device"),
         }
@@ -43,6 +52,11 @@ struct Prepared {
 
 impl Batch {
     fn prepare(self, gpu: &Cuda, number: Number, mask: &Attention) -> Result<Prepared> {
+        let causal = match mask.mask {
+            Mask::Full => false,
+            Mask::Causal => true,
+            Mask::Blocks(_) => bail!("{OP}: no block masks on a GPU yet"),
+        };
         let starts = |what: &str, each: usize| -> Result<Box<dyn Memory>> {
             let starts =
                 (0..=self.objects).map(|object| u32::try_from(object * each).map_err(candle_core::Error::wrap));
@@ -63,16 +77,16 @@ impl Batch {
             longest_keys: self.keys,
             query_starts: tables[0].pointer(),
             key_starts: tables[1].pointer(),
-            key_valid: mask.valid.as_ref().map_or(Ok(Pointer::NULL), |valid| tensors::bytes(OP, valid))?,
+            key_valid: mask.on_device.valid.as_ref().map_or(Ok(Pointer::NULL), |valid| tensors::bytes(OP, valid))?,
             visits: None,
-            causal: false,
+            causal,
             scale: 1.0 / (width as f32).sqrt(),
         };
         Ok(Prepared { problem, _tables: tables })
     }
 
     /// Results; keeps what the backward pass needs of the forward pass.
-    fn forward(self, gpu: &Cuda, problem: &Problem, inputs: Inputs, (out, kept): (Pointer, &Kept)) -> Result<()> {
+    fn forward(self, gpu: &Cuda, problem: &Problem, inputs: Inputs, (out, kept): (Pointer, &OnDevice)) -> Result<()> {
         let statistics = gpu.allocate("statistics", problem.statistics_bytes())?;
         problem.forward(gpu, inputs, self.row(out), statistics.pointer())?;
         kept.set(statistics);
@@ -119,7 +133,7 @@ pub(super) fn self_forward(
     let shape = Shape::from((batch.objects, batch.queries, batch.width));
     let (storage, out) = tensors::storage(&qkv.device, number, shape.elem_count())?;
     let [q, k, v] = batch.of_self(pointer, number);
-    batch.forward(&gpu, &prepared.problem, Inputs { q, k, v }, (out, &mask.kept))?;
+    batch.forward(&gpu, &prepared.problem, Inputs { q, k, v }, (out, &mask.on_device))?;
     Ok((storage, shape))
 }
 
@@ -132,7 +146,7 @@ pub(super) fn self_backward(heads: usize, mask: &Attention, [qkv, out, grad]: [&
         let (storage, dqkv) = tensors::storage(device, number, qkv.elem_count())?;
         let both = [batch.row(out), batch.row(dout)];
         let gradients = batch.of_self(dqkv, number);
-        prepared.problem.backward(gpu, Inputs { q, k, v }, both, mask.kept.pointer()?, gradients)?;
+        prepared.problem.backward(gpu, Inputs { q, k, v }, both, mask.on_device.pointer()?, gradients)?;
         Ok(tensors::tensor(storage, qkv.shape()))
     })
 }
@@ -151,7 +165,7 @@ pub(super) fn cross_forward(
     let prepared = batch.prepare(&gpu, number, mask)?;
     let (storage, out) = tensors::storage(device, number, q_layout.shape().elem_count())?;
     let [q, k, v] = batch.of_cross(q, kv, number);
-    batch.forward(&gpu, &prepared.problem, Inputs { q, k, v }, (out, &mask.kept))?;
+    batch.forward(&gpu, &prepared.problem, Inputs { q, k, v }, (out, &mask.on_device))?;
     Ok((storage, q_layout.shape().clone()))
 }
 
@@ -165,7 +179,7 @@ pub(super) fn cross_backward(heads: usize, mask: &Attention, [q, kv, out, grad]:
         let (dkv, dkv_pointer) = tensors::storage(device, number, kv.elem_count())?;
         let gradients = batch.of_cross(dq_pointer, dkv_pointer, number);
         let both = [batch.row(out), batch.row(dout)];
-        prepared.problem.backward(gpu, Inputs { q: q_rows, k, v }, both, mask.kept.pointer()?, gradients)?;
+        prepared.problem.backward(gpu, Inputs { q: q_rows, k, v }, both, mask.on_device.pointer()?, gradients)?;
         Ok([tensors::tensor(dq, q.shape()), tensors::tensor(dkv, kv.shape())])
     })
 }

@@ -1,19 +1,25 @@
-//! `softmax(q kᵀ / √K) v` over the valid keys.
+//! `softmax(q kᵀ / √K) v` over the keys that a query may see.
 //!
-//! Axes: `B` batch, `H` heads, `Q` queries, `T` keys, `K` width of a head.
+//! Axes: `B` batch, `H` heads, `Q` queries, `T` keys, `K` width of a head, `D = H K`.
 
-mod cpu;
+pub(super) mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod mask;
 mod packed;
-mod packed_cpu;
 #[cfg(test)]
 mod tests;
 
+pub use mask::{BlockMask, Mask};
+pub(in crate::ops) use packed::SideBySide;
 pub use packed::{cross_attention, self_attention};
 
+use super::parts::Parts;
+use super::pool::Buffer;
 use super::slices::{require_f32, values, with_values};
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor, bail};
+use cpu::{Attend, Given, Job, Keys, Place, STATISTICS};
+use std::sync::{Mutex, PoisonError};
 
 const OP: &str = "attention";
 
@@ -21,7 +27,7 @@ const OP: &str = "attention";
 ///
 /// Shapes: `q` `[B, H, Q, K]`, `k` and `v` `[B, H, T, K]` → `[B, H, Q, K]`; f32 on the CPU, any
 /// strides. `valid` `[B, T]` u8: keys with 0 get no weight and no gradient, whatever they hold
-/// (also NaN); all are valid without it. Where no key is valid, the result and all gradients are 0.
+/// (also NaN); all are valid without it. Where a query may see no key, the result and all gradients are 0.
 /// The weights `[Q, T]` are never kept: the backward pass computes them again, and both passes hold
 /// them for a few hundred queries per thread at a time.
 ///
@@ -29,7 +35,7 @@ const OP: &str = "attention";
 /// If shapes disagree, or for another type of number or another device.
 ///
 /// Source: Vaswani et al. 2017, eq. 1.
-pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, valid: Option<&Tensor>) -> Result<Tensor> {
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, valid: Option<&Tensor>, mask: &Mask) -> Result<Tensor> {
     let &[batch, heads, _, width] = q.dims() else {
         bail!("{OP}: expected `q` of shape [batch, heads, tokens, width], got {:?}", q.dims());
     };
@@ -44,50 +50,91 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, valid: Option<&Tensor>) -> 
     for (name, tensor) in [("q", q), ("k", k), ("v", v)] {
         require_f32(OP, name, tensor)?;
     }
-    let mask = Attention::new(valid, batch, keys)?;
-    q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, mask)
+    let attention = Attention::new(valid, mask.clone(), (batch, keys))?;
+    q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, attention)
 }
 
+/// What the forms of attention share: who sees whom, and what the forward pass keeps.
 struct Attention {
-    valid: Option<Tensor>,
+    keys: Vec<Keys>,
+    mask: Mask,
+    statistics: Mutex<Option<Buffer>>,
     #[cfg(feature = "cuda")]
-    kept: cuda::Kept,
+    on_device: cuda::OnDevice,
 }
 
 impl Attention {
-    fn new(valid: Option<&Tensor>, batch: usize, keys: usize) -> Result<Self> {
-        let valid = match valid {
-            None => None,
-            Some(valid) if valid.dims() != [batch, keys] => {
-                bail!("{OP}: expected `valid` of shape [{batch}, {keys}], got {:?}", valid.dims())
-            }
-            Some(valid) if valid.dtype() != DType::U8 => {
-                bail!("{OP}: expected `valid` in u8, got {}", valid.dtype().as_str())
-            }
-            Some(valid) => Some(valid.contiguous()?.detach()),
+    fn new(valid: Option<&Tensor>, mask: Mask, (batch, keys): (usize, usize)) -> Result<Self> {
+        let Some(valid) = valid else {
+            return Ok(Self::all(mask, batch, keys));
         };
-        Ok(Self {
-            valid,
-            #[cfg(feature = "cuda")]
-            kept: cuda::Kept::default(),
-        })
-    }
-
-    /// Which keys of each object of the batch take part.
-    fn keys(&self, batch: usize, keys: usize) -> Result<Vec<cpu::Keys>> {
-        let Some(valid) = &self.valid else {
-            return Ok((0..batch).map(|_| cpu::Keys::First(keys)).collect());
-        };
+        if valid.dims() != [batch, keys] {
+            bail!("{OP}: expected `valid` of shape [{batch}, {keys}], got {:?}", valid.dims());
+        }
+        if valid.dtype() != DType::U8 {
+            bail!("{OP}: expected `valid` in u8, got {}", valid.dtype().as_str());
+        }
+        let valid = valid.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if valid.device().is_cuda() {
+            return Ok(Self { on_device: cuda::OnDevice::new(valid), ..Self::all(mask, 0, 0) });
+        }
         let (storage, layout) = valid.storage_and_layout();
         let Storage::Cpu(CpuStorage::U8(all)) = &*storage else {
             bail!("{OP}: expected `valid` on the device of `q`");
         };
         match layout.contiguous_offsets().and_then(|(start, end)| all.get(start..end)) {
-            Some(_) if keys == 0 => Ok((0..batch).map(|_| cpu::Keys::First(0)).collect()),
-            Some(valid) => Ok(valid.chunks_exact(keys).map(cpu::Keys::of).collect()),
+            Some(_) if keys == 0 => Ok(Self::all(mask, batch, keys)),
+            Some(valid) => Ok(Self { keys: valid.chunks_exact(keys).map(Keys::of).collect(), ..Self::all(mask, 0, 0) }),
             None => bail!("{OP}: expected contiguous `valid`"),
         }
     }
+
+    fn all(mask: Mask, batch: usize, keys: usize) -> Self {
+        Self {
+            keys: (0..batch).map(|_| Keys::First(keys)).collect(),
+            mask,
+            statistics: Mutex::new(None),
+            #[cfg(feature = "cuda")]
+            on_device: cuda::OnDevice::default(),
+        }
+    }
+
+    fn keep(&self, statistics: Buffer) {
+        *self.statistics.lock().unwrap_or_else(PoisonError::into_inner) = Some(statistics);
+    }
+
+    /// Calls `f` with what the forward pass kept.
+    fn kept<R>(&self, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+        match self.statistics.lock().unwrap_or_else(PoisonError::into_inner).as_deref() {
+            Some(statistics) => Ok(f(statistics)),
+            None => bail!("{OP}: a backward pass without a forward pass"),
+        }
+    }
+
+    /// A job per head of `[B, H, T, K]`.
+    fn jobs(&self, heads: usize, queries: usize, tokens: usize, width: usize) -> Vec<Job<'_>> {
+        let row = |rows: usize, number: usize| Place { offset: number * rows * width, stride: width };
+        let heads_of =
+            self.keys.iter().enumerate().flat_map(|(b, keys)| (0..heads).map(move |h| (b * heads + h, keys)));
+        heads_of
+            .map(|(number, keys)| Job {
+                q: row(queries, number),
+                k: row(tokens, number),
+                v: row(tokens, number),
+                out: row(queries, number),
+                queries,
+                tokens,
+                keys,
+                statistics: number * queries,
+            })
+            .collect()
+    }
+}
+
+/// What scores are divided by is the square root of the heads' width.
+pub(in crate::ops) fn scale(width: usize) -> f32 {
+    (width.max(1) as f32).sqrt().recip()
 }
 
 impl CustomOp3 for Attention {
@@ -104,11 +151,13 @@ impl CustomOp3 for Attention {
         v: &CpuStorage,
         vl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let shape = cpu::HeadShape::new(ql.shape().dims4()?, kl.shape().dims4()?);
-        let keys = self.keys(shape.batch, shape.keys)?;
+        let ((batch, heads, queries, width), (_, _, tokens, _)) = (ql.shape().dims4()?, kl.shape().dims4()?);
         let mut out = vec![0.0; ql.shape().elem_count()];
-        let inputs = cpu::Inputs { q: values(OP, q, ql)?, k: values(OP, k, kl)?, v: values(OP, v, vl)? };
-        cpu::forward(shape, &keys, inputs, &mut out);
+        let mut statistics = Buffer::new(batch * heads * queries * STATISTICS);
+        let (q, k, v) = (values(OP, q, ql)?, values(OP, k, kl)?, values(OP, v, vl)?);
+        let attend = Attend { width, scale: scale(width), mask: &self.mask, q, k, v };
+        cpu::forward(attend, &self.jobs(heads, queries, tokens, width), &mut out, &mut statistics);
+        self.keep(statistics);
         Ok((CpuStorage::F32(out), ql.shape().clone()))
     }
 
@@ -120,11 +169,18 @@ impl CustomOp3 for Attention {
         out: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let shape = cpu::HeadShape::new(q.dims4()?, k.dims4()?);
-        let keys = self.keys(shape.batch, shape.keys)?;
-        let (dq, dk, dv) = with_values(OP, [q, k, v, out, &grad.contiguous()?], |[q, k, v, out, dout]| {
-            cpu::backward(shape, &keys, cpu::Inputs { q, k, v }, out, dout)
-        })?;
+        let ((_, heads, queries, width), (_, _, tokens, _)) = (q.dims4()?, k.dims4()?);
+        let (mut dq, mut dk, mut dv) =
+            (vec![0.0; q.elem_count()], vec![0.0; k.elem_count()], vec![0.0; v.elem_count()]);
+        with_values(OP, [q, k, v, out, &grad.contiguous()?], |[q, k, v, out, dout]| {
+            self.kept(|statistics| {
+                let attend = Attend { width, scale: scale(width), mask: &self.mask, q, k, v };
+                let given = Given { out, statistics, dout };
+                let gradients = [&mut dq, &mut dk, &mut dv].map(|gradient| Parts::new(gradient));
+                // SAFETY: the three are slices of their own, in which each job has a head of its own.
+                unsafe { cpu::backward(attend, &self.jobs(heads, queries, tokens, width), given, gradients) };
+            })
+        })??;
         let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device()).map(Some);
         Ok((tensor(dq, q)?, tensor(dk, k)?, tensor(dv, v)?))
     }

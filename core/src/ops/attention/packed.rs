@@ -3,11 +3,12 @@
 //!
 //! Axes: `B` batch, `Q` queries, `T` keys, `H` heads, `K` width of a head, `D = H K`.
 
-use super::cpu::Keys;
+use super::cpu::{self, Attend, Given, Job, Keys, Place, STATISTICS};
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::packed_cpu::{self, Packed};
-use super::{Attention, OP};
+use super::{Attention, Mask, OP, scale};
+use crate::ops::parts::Parts;
+use crate::ops::pool::Buffer;
 use crate::ops::slices::{require_f32, values, with_values};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
@@ -25,8 +26,8 @@ pub fn self_attention(qkv: &Tensor, heads: usize, valid: Option<&Tensor>) -> Res
     if columns % 3 != 0 || heads == 0 || (columns / 3) % heads != 0 {
         bail!("{OP}: expected `qkv` of shape [batch, tokens, 3 x width] with {heads} heads, got {:?}", qkv.dims());
     }
-    let mask = Attention::new(valid, batch, tokens)?;
-    qkv.contiguous()?.apply_op1(SelfAttention { heads, mask })
+    let attention = Attention::new(valid, Mask::Full, (batch, tokens))?;
+    qkv.contiguous()?.apply_op1(SelfAttention { heads, attention })
 }
 
 /// Attention of queries to other tokens, with `k` and `v` side by side.
@@ -48,30 +49,74 @@ pub fn cross_attention(q: &Tensor, kv: &Tensor, heads: usize, valid: Option<&Ten
             kv.dims()
         );
     }
-    let mask = Attention::new(valid, batch, tokens)?;
-    q.contiguous()?.apply_op2(&kv.contiguous()?, CrossAttention { heads, mask })
+    let attention = Attention::new(valid, Mask::Full, (batch, tokens))?;
+    q.contiguous()?.apply_op2(&kv.contiguous()?, CrossAttention { heads, attention })
+}
+
+/// How rows with all heads side by side lie.
+#[derive(Clone, Copy)]
+pub(in crate::ops) struct SideBySide {
+    pub(in crate::ops) heads: usize,
+    /// D, of all heads together.
+    pub(in crate::ops) width: usize,
+    /// From a row of queries to the next.
+    pub(in crate::ops) q_stride: usize,
+    /// From a row of keys and values to the next.
+    pub(in crate::ops) kv_stride: usize,
+    /// Of the keys in their row; values follow behind D.
+    pub(in crate::ops) k_offset: usize,
+}
+
+impl SideBySide {
+    /// Queries, keys and values in one row.
+    pub(in crate::ops) fn qkv(heads: usize, width: usize) -> Self {
+        Self { heads, width, q_stride: 3 * width, kv_stride: 3 * width, k_offset: width }
+    }
+
+    fn kv(heads: usize, width: usize) -> Self {
+        Self { heads, width, q_stride: width, kv_stride: 2 * width, k_offset: 0 }
+    }
+
+    pub(in crate::ops) fn head_width(self) -> usize {
+        self.width / self.heads
+    }
+
+    /// The jobs of a sequence whose queries are rows from `first_query`, and its `tokens` keys rows from `first_key`.
+    pub(in crate::ops) fn jobs<'a>(
+        self,
+        (first_query, queries): (usize, usize),
+        (first_key, tokens): (usize, usize),
+        keys: &'a Keys,
+    ) -> impl Iterator<Item = Job<'a>> {
+        (0..self.heads).map(move |head| {
+            let column = head * self.head_width();
+            let k = first_key * self.kv_stride + self.k_offset + column;
+            Job {
+                q: Place { offset: first_query * self.q_stride + column, stride: self.q_stride },
+                k: Place { offset: k, stride: self.kv_stride },
+                v: Place { offset: k + self.width, stride: self.kv_stride },
+                out: Place { offset: first_query * self.width + column, stride: self.width },
+                queries,
+                tokens,
+                keys,
+                statistics: first_query * self.heads + head * queries,
+            }
+        })
+    }
+
+    fn batch<'a>(self, keys: &'a [Keys], queries: usize, tokens: usize) -> Vec<Job<'a>> {
+        let sequences = keys.iter().enumerate();
+        sequences.flat_map(|(b, keys)| self.jobs((b * queries, queries), (b * tokens, tokens), keys)).collect()
+    }
+
+    fn attend<'a>(self, mask: &'a Mask, q: &'a [f32], kv: &'a [f32]) -> Attend<'a> {
+        Attend { width: self.head_width(), scale: scale(self.head_width()), mask, q, k: kv, v: kv }
+    }
 }
 
 struct SelfAttention {
     heads: usize,
-    mask: Attention,
-}
-
-impl SelfAttention {
-    fn packed(&self, dims: (usize, usize, usize)) -> Result<(Packed, Vec<Keys>)> {
-        let (batch, tokens, columns) = dims;
-        let width = columns / 3;
-        let packed = Packed {
-            queries: tokens,
-            keys: tokens,
-            heads: self.heads,
-            width,
-            q_stride: columns,
-            kv_stride: columns,
-            k_offset: width,
-        };
-        Ok((packed, self.mask.keys(batch, tokens)?))
-    }
+    attention: Attention,
 }
 
 impl CustomOp1 for SelfAttention {
@@ -80,51 +125,48 @@ impl CustomOp1 for SelfAttention {
     }
 
     fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let dims = layout.shape().dims3()?;
-        let (packed, keys) = self.packed(dims)?;
+        let (batch, tokens, columns) = layout.shape().dims3()?;
+        let rows = SideBySide::qkv(self.heads, columns / 3);
+        let Attention { keys, mask, .. } = &self.attention;
         let qkv = values(OP, qkv, layout)?;
-        let mut out = vec![0.0; dims.0 * dims.1 * packed.width];
-        packed_cpu::forward(packed, &keys, qkv, qkv, &mut out);
-        Ok((CpuStorage::F32(out), Shape::from((dims.0, dims.1, packed.width))))
+        let mut out = vec![0.0; batch * tokens * rows.width];
+        let mut statistics = Buffer::new(batch * tokens * self.heads * STATISTICS);
+        let jobs = rows.batch(keys, tokens, tokens);
+        cpu::forward(rows.attend(mask, qkv, qkv), &jobs, &mut out, &mut statistics);
+        self.attention.keep(statistics);
+        Ok((CpuStorage::F32(out), Shape::from((batch, tokens, rows.width))))
     }
 
     #[cfg(feature = "cuda")]
     fn cuda_fwd(&self, qkv: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
-        cuda::self_forward(self.heads, &self.mask, (qkv, layout))
+        cuda::self_forward(self.heads, &self.attention, (qkv, layout))
     }
 
     fn bwd(&self, qkv: &Tensor, out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         #[cfg(feature = "cuda")]
         if qkv.device().is_cuda() {
-            return cuda::self_backward(self.heads, &self.mask, [qkv, out, &grad.contiguous()?]).map(Some);
+            return cuda::self_backward(self.heads, &self.attention, [qkv, out, &grad.contiguous()?]).map(Some);
         }
-        let (packed, keys) = self.packed(qkv.dims3()?)?;
-        let gradient = with_values(OP, [qkv, out, &grad.contiguous()?], |[qkv, out, dout]| {
-            packed_cpu::self_backward(packed, &keys, qkv, out, dout)
-        })?;
+        let (_, tokens, columns) = qkv.dims3()?;
+        let rows = SideBySide::qkv(self.heads, columns / 3);
+        let Attention { keys, mask, .. } = &self.attention;
+        let mut gradient = vec![0.0; qkv.elem_count()];
+        with_values(OP, [qkv, out, &grad.contiguous()?], |[qkv, out, dout]| {
+            self.attention.kept(|statistics| {
+                let parts = Parts::new(&mut gradient);
+                let (jobs, given) = (rows.batch(keys, tokens, tokens), Given { out, statistics, dout });
+                // SAFETY: a job has the columns of its head in the rows of its sequence, and queries, keys and values
+                // have columns of their own.
+                unsafe { cpu::backward(rows.attend(mask, qkv, qkv), &jobs, given, [parts; 3]) };
+            })
+        })??;
         Tensor::from_vec(gradient, qkv.shape(), qkv.device()).map(Some)
     }
 }
 
 struct CrossAttention {
     heads: usize,
-    mask: Attention,
-}
-
-impl CrossAttention {
-    fn packed(&self, q: (usize, usize, usize), kv: (usize, usize, usize)) -> Result<(Packed, Vec<Keys>)> {
-        let (batch, queries, width) = q;
-        let packed = Packed {
-            queries,
-            keys: kv.1,
-            heads: self.heads,
-            width,
-            q_stride: width,
-            kv_stride: 2 * width,
-            k_offset: 0,
-        };
-        Ok((packed, self.mask.keys(batch, kv.1)?))
-    }
+    attention: Attention,
 }
 
 impl CustomOp2 for CrossAttention {
@@ -133,27 +175,40 @@ impl CustomOp2 for CrossAttention {
     }
 
     fn cpu_fwd(&self, q: &CpuStorage, ql: &Layout, kv: &CpuStorage, kvl: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (packed, keys) = self.packed(ql.shape().dims3()?, kvl.shape().dims3()?)?;
+        let ((batch, queries, width), (_, tokens, _)) = (ql.shape().dims3()?, kvl.shape().dims3()?);
+        let rows = SideBySide::kv(self.heads, width);
+        let Attention { keys, mask, .. } = &self.attention;
         let mut out = vec![0.0; ql.shape().elem_count()];
-        packed_cpu::forward(packed, &keys, values(OP, q, ql)?, values(OP, kv, kvl)?, &mut out);
+        let mut statistics = Buffer::new(batch * queries * self.heads * STATISTICS);
+        let attend = rows.attend(mask, values(OP, q, ql)?, values(OP, kv, kvl)?);
+        cpu::forward(attend, &rows.batch(keys, queries, tokens), &mut out, &mut statistics);
+        self.attention.keep(statistics);
         Ok((CpuStorage::F32(out), ql.shape().clone()))
     }
 
     #[cfg(feature = "cuda")]
     fn cuda_fwd(&self, q: &CudaStorage, ql: &Layout, kv: &CudaStorage, kvl: &Layout) -> Result<(CudaStorage, Shape)> {
-        cuda::cross_forward(self.heads, &self.mask, [(q, ql), (kv, kvl)])
+        cuda::cross_forward(self.heads, &self.attention, [(q, ql), (kv, kvl)])
     }
 
     fn bwd(&self, q: &Tensor, kv: &Tensor, out: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         #[cfg(feature = "cuda")]
         if q.device().is_cuda() {
-            let [dq, dkv] = cuda::cross_backward(self.heads, &self.mask, [q, kv, out, &grad.contiguous()?])?;
+            let [dq, dkv] = cuda::cross_backward(self.heads, &self.attention, [q, kv, out, &grad.contiguous()?])?;
             return Ok((Some(dq), Some(dkv)));
         }
-        let (packed, keys) = self.packed(q.dims3()?, kv.dims3()?)?;
-        let (dq, dkv) = with_values(OP, [q, kv, out, &grad.contiguous()?], |[q, kv, out, dout]| {
-            packed_cpu::cross_backward(packed, &keys, q, kv, out, dout)
-        })?;
+        let ((_, queries, width), (_, tokens, _)) = (q.dims3()?, kv.dims3()?);
+        let rows = SideBySide::kv(self.heads, width);
+        let Attention { keys, mask, .. } = &self.attention;
+        let (mut dq, mut dkv) = (vec![0.0; q.elem_count()], vec![0.0; kv.elem_count()]);
+        with_values(OP, [q, kv, out, &grad.contiguous()?], |[q, kv, out, dout]| {
+            self.attention.kept(|statistics| {
+                let (dq, dkv) = (Parts::new(&mut dq), Parts::new(&mut dkv));
+                let (jobs, given) = (rows.batch(keys, queries, tokens), Given { out, statistics, dout });
+                // SAFETY: as in the backward pass of self-attention, with the queries in a slice of their own.
+                unsafe { cpu::backward(rows.attend(mask, q, kv), &jobs, given, [dq, dkv, dkv]) };
+            })
+        })??;
         let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device()).map(Some);
         Ok((tensor(dq, q)?, tensor(dkv, kv)?))
     }

@@ -1,6 +1,6 @@
 //! Attention against a naive loop, finite differences, and itself on other strides and threads.
 
-use super::{attention, cross_attention, self_attention};
+use super::{BlockMask, Mask, attention, cross_attention, self_attention};
 use crate::ops::check::{assert_like_twin, assert_same, assert_same_on_any_threads, filled, numbers, run};
 use candle_core::{D, DType, Device, Result, Tensor};
 
@@ -50,7 +50,7 @@ fn values_and_gradients_equal_a_plain_loop() -> Result<()> {
     {
         assert_like_twin(
             &qkv(batch, heads, queries, keys, width)?,
-            |t| attention(&t[0], &t[1], &t[2], None),
+            |t| attention(&t[0], &t[1], &t[2], None, &Mask::Full),
             |v| naive(v, heads, keys, width, &[]),
             2e-5,
         )?;
@@ -65,7 +65,7 @@ fn invalid_keys_get_no_weight() -> Result<()> {
     let flags = valid.flatten_all()?.to_vec1::<u8>()?;
     assert_like_twin(
         &qkv(4, 2, 3, 5, 4)?,
-        |t| attention(&t[0], &t[1], &t[2], Some(&valid)),
+        |t| attention(&t[0], &t[1], &t[2], Some(&valid), &Mask::Full),
         |v| naive(v, 2, 5, 4, &flags),
         2e-5,
     )
@@ -74,7 +74,7 @@ fn invalid_keys_get_no_weight() -> Result<()> {
 #[test]
 fn without_a_valid_key_all_is_zero() -> Result<()> {
     let valid = mask(&[&[0, 0, 0]])?;
-    let (out, gradients) = run(&qkv(1, 2, 4, 3, 2)?, |t| attention(&t[0], &t[1], &t[2], Some(&valid)))?;
+    let (out, gradients) = run(&qkv(1, 2, 4, 3, 2)?, |t| attention(&t[0], &t[1], &t[2], Some(&valid), &Mask::Full))?;
     for tensor in std::iter::once(&out).chain(&gradients) {
         assert!(numbers(tensor)?.iter().all(|&value| value == 0.0));
     }
@@ -87,7 +87,7 @@ fn what_invalid_keys_hold_changes_nothing() -> Result<()> {
     let clean = qkv(1, 1, 3, 4, 2)?;
     let holes = Tensor::new(&[[0.0_f32], [f32::NAN], [0.0], [f32::INFINITY]], &Device::Cpu)?.reshape((1, 1, 4, 1))?;
     let dirty = vec![clean[0].clone(), clean[1].broadcast_add(&holes)?, clean[2].broadcast_add(&holes)?];
-    let op = |t: &[Tensor]| attention(&t[0], &t[1], &t[2], Some(&valid));
+    let op = |t: &[Tensor]| attention(&t[0], &t[1], &t[2], Some(&valid), &Mask::Full);
     let ((a, da), (b, db)) = (run(&clean, op)?, run(&dirty, op)?);
     assert_eq!(numbers(&a)?, numbers(&b)?);
     for (a, b) in da.iter().zip(&db) {
@@ -104,7 +104,7 @@ fn strided_views_equal_plain_candle() -> Result<()> {
     };
     let ours = |t: &[Tensor]| {
         let v = views(t)?;
-        attention(&v[0], &v[1], &v[2], None)
+        attention(&v[0], &v[1], &v[2], None, &Mask::Full)
     };
     let plain = |t: &[Tensor]| {
         let v = views(t)?.iter().map(Tensor::contiguous).collect::<Result<Vec<_>>>()?;
@@ -116,12 +116,50 @@ fn strided_views_equal_plain_candle() -> Result<()> {
 }
 
 #[test]
+fn masks_equal_a_mask_of_scores() -> Result<()> {
+    let blocks = BlockMask::new(3, &[vec![true, false, true], vec![false, false, false], vec![true, true, false]])?;
+    for (queries, keys) in [(9, 9), (4, 9), (9, 4), (300, 300), (1, 1)] {
+        for mask in [Mask::Causal, Mask::Blocks(blocks.clone())] {
+            let sees = |query: usize, key: usize| match &mask {
+                Mask::Causal => key + queries <= query + keys,
+                _ => {
+                    let (row, column) = (query / 3, key / 3);
+                    row < 3 && column < 3 && [[1, 0, 1], [0, 0, 0], [1, 1, 0]][row][column] == 1
+                }
+            };
+            for valid in [None, Some((0..keys).map(|key| u8::from(key % 4 != 1)).collect::<Vec<u8>>())] {
+                let allowed =
+                    |query: usize, key: usize| sees(query, key) && valid.as_ref().is_none_or(|valid| valid[key] != 0);
+                let bias: Vec<f32> =
+                    (0..queries * keys).map(|at| if allowed(at / keys, at % keys) { 0.0 } else { -1e30 }).collect();
+                let seen: Vec<f32> = bias.iter().map(|bias| f32::from(*bias == 0.0)).collect();
+                let bias = Tensor::from_vec(bias, (1, 1, queries, keys), &Device::Cpu)?;
+                let seen = Tensor::from_vec(seen, (1, 1, queries, keys), &Device::Cpu)?;
+                let empty = (1.0 - seen.max_keepdim(D::Minus1)?)?;
+                let plain = |t: &[Tensor]| {
+                    let scores = (t[0].matmul(&t[1].t()?)? / 3_f64.sqrt())?.broadcast_add(&bias)?;
+                    let weights = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
+                    let weights = weights.broadcast_mul(&seen)?;
+                    let sum = weights.sum_keepdim(D::Minus1)?.broadcast_add(&empty)?;
+                    weights.broadcast_div(&sum)?.matmul(&t[2])
+                };
+                let valid = valid.map(|valid| Tensor::from_vec(valid, (1, keys), &Device::Cpu)).transpose()?;
+                let inputs = qkv(1, 2, queries, keys, 3)?;
+                assert_same(&inputs, |t| attention(&t[0], &t[1], &t[2], valid.as_ref(), &mask), plain, 1e-5)?;
+            }
+        }
+    }
+    assert!(BlockMask::new(0, &[]).is_err() && BlockMask::new(1, &[vec![true], vec![]]).is_err());
+    Ok(())
+}
+
+#[test]
 fn large_scores_pick_the_largest() -> Result<()> {
     // Scores 1e4 and -1e4: all weight on the first key.
     let q = Tensor::new(&[[[[100.0_f32]]]], &Device::Cpu)?;
     let k = Tensor::new(&[[[[100.0_f32], [-100.0]]]], &Device::Cpu)?;
     let v = Tensor::new(&[[[[3.0_f32], [5.0]]]], &Device::Cpu)?;
-    let (out, gradients) = run(&[q, k, v], |t| attention(&t[0], &t[1], &t[2], None))?;
+    let (out, gradients) = run(&[q, k, v], |t| attention(&t[0], &t[1], &t[2], None, &Mask::Full))?;
     assert_eq!(numbers(&out)?, [3.0]);
     assert_eq!(numbers(&gradients[0])?, [0.0]);
     assert_eq!(numbers(&gradients[1])?, [0.0, 0.0]);
@@ -133,15 +171,15 @@ fn large_scores_pick_the_largest() -> Result<()> {
 fn threads_do_not_change_a_bit() -> Result<()> {
     let row: Vec<u8> = (0..70).map(|i| u8::from(i % 5 != 2)).collect();
     let valid = mask(&[&row, &[1; 70], &[0; 70]])?;
-    assert_same_on_any_threads(&qkv(3, 3, 300, 70, 5)?, |t| attention(&t[0], &t[1], &t[2], Some(&valid)))
+    assert_same_on_any_threads(&qkv(3, 3, 300, 70, 5)?, |t| attention(&t[0], &t[1], &t[2], Some(&valid), &Mask::Full))
 }
 
 #[test]
 fn no_tokens_give_no_tokens() -> Result<()> {
-    let (out, _) = run(&qkv(2, 1, 0, 3, 2)?, |t| attention(&t[0], &t[1], &t[2], None))?;
+    let (out, _) = run(&qkv(2, 1, 0, 3, 2)?, |t| attention(&t[0], &t[1], &t[2], None, &Mask::Full))?;
     assert_eq!(out.dims(), [2, 1, 0, 2]);
     let valid = Tensor::zeros((2, 0), DType::U8, &Device::Cpu)?;
-    let (out, _) = run(&qkv(2, 1, 3, 0, 2)?, |t| attention(&t[0], &t[1], &t[2], Some(&valid)))?;
+    let (out, _) = run(&qkv(2, 1, 3, 0, 2)?, |t| attention(&t[0], &t[1], &t[2], Some(&valid), &Mask::Full))?;
     assert_eq!(numbers(&out)?, [0.0; 12]);
     Ok(())
 }
@@ -150,12 +188,12 @@ fn no_tokens_give_no_tokens() -> Result<()> {
 fn wrong_shapes_and_types_are_named() -> Result<()> {
     let t = qkv(2, 1, 3, 4, 2)?;
     let message = |result: Result<Tensor>| result.err().map(|e| e.to_string()).unwrap_or_default();
-    let got = message(attention(&t[0], &t[1], &t[0], None));
+    let got = message(attention(&t[0], &t[1], &t[0], None, &Mask::Full));
     assert!(got.contains("attention: expected `v` of shape [2, 1, 4, 2], got [2, 1, 3, 2]"), "{got}");
-    let got = message(attention(&t[0], &t[1], &t[2], Some(&mask(&[&[1, 1, 1]])?)));
+    let got = message(attention(&t[0], &t[1], &t[2], Some(&mask(&[&[1, 1, 1]])?), &Mask::Full));
     assert!(got.contains("attention: expected `valid` of shape [2, 4], got [1, 3]"), "{got}");
     let valid = Tensor::ones((2, 4), DType::F32, &Device::Cpu)?;
-    let got = message(attention(&t[0], &t[1], &t[2], Some(&valid)));
+    let got = message(attention(&t[0], &t[1], &t[2], Some(&valid), &Mask::Full));
     assert!(got.contains("attention: expected `valid` in u8, got f32"), "{got}");
     Ok(())
 }
@@ -175,7 +213,7 @@ fn join(x: &Tensor) -> Result<Tensor> {
 fn unpacked(q: &Tensor, kv: &Tensor, heads: usize, valid: Option<&Tensor>) -> Result<Tensor> {
     let width = q.dim(2)?;
     let part = |i: usize| split(&kv.narrow(2, i * width, width)?, heads);
-    join(&attention(&split(q, heads)?, &part(0)?, &part(1)?, valid)?)
+    join(&attention(&split(q, heads)?, &part(0)?, &part(1)?, valid, &Mask::Full)?)
 }
 
 /// Padding at the end, holes, none valid, all valid; and no mask at all.

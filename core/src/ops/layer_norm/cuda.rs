@@ -1,35 +1,50 @@
-//! Layer norm on a CUDA device.
+//! Layer and RMS norm on a CUDA device.
 
-use super::OP;
+use super::{Norm, NormKind};
 use crate::ops::gpu::cuda::Cuda;
-use crate::ops::gpu::layer_norm::{Norm, Rows};
+use crate::ops::gpu::layer_norm::{Norm as Kernel, Rows};
 use crate::ops::gpu::{Number, Pointer, tensors};
-use candle_core::{CudaStorage, Layout, Result, Shape, Tensor};
+use candle_core::{CudaStorage, Layout, Result, Shape, Tensor, bail};
 
-fn rows(number: Number, shape: &Shape, width: usize, eps: f32, [x, weight]: [Pointer; 2]) -> Rows {
+fn rows(norm: &Norm, number: Number, shape: &Shape, width: usize, [x, weight]: [Pointer; 2]) -> Rows {
+    let kernel = match norm.kind {
+        NormKind::Layer => Kernel::Layer,
+        NormKind::Rms => Kernel::Rms,
+    };
     let rows = shape.elem_count().checked_div(width).unwrap_or(0);
-    Rows { norm: Norm::Layer, number, rows, width, epsilon: eps, x, weight }
+    Rows { norm: kernel, number, rows, width, epsilon: norm.eps, x, weight }
 }
 
-/// `y` for `x`, `gamma` and `beta`.
-pub(super) fn forward(eps: f32, inputs: [(&CudaStorage, &Layout); 3]) -> Result<(CudaStorage, Shape)> {
-    let [(x, layout), (_, weights), _] = inputs;
-    let ([x_pointer, gamma, beta], number) = tensors::inputs(OP, inputs)?;
+/// `y` for `x` and `gamma`, and `beta` if there is one.
+pub(super) fn forward(
+    norm: &Norm,
+    inputs: [(&CudaStorage, &Layout); 2],
+    beta: Option<(&CudaStorage, &Layout)>,
+) -> Result<(CudaStorage, Shape)> {
+    let op = norm.kind.op();
+    let [(x, layout), (_, weights)] = inputs;
+    let (pointers, number) = tensors::inputs(op, inputs)?;
+    let beta = match beta {
+        None => Pointer::NULL,
+        Some((beta, layout)) => match tensors::values(op, beta, layout)? {
+            (pointer, same) if same == number => pointer,
+            _ => bail!("{op}: expected inputs of one type of number"),
+        },
+    };
     let shape = layout.shape();
     let (storage, y) = tensors::storage(&x.device, number, shape.elem_count())?;
-    let rows = rows(number, shape, weights.shape().elem_count(), eps, [x_pointer, gamma]);
-    rows.forward(&Cuda::new(&x.device)?, beta, y)?;
+    rows(norm, number, shape, weights.shape().elem_count(), pointers).forward(&Cuda::new(&x.device)?, beta, y)?;
     Ok((storage, shape.clone()))
 }
 
 /// Gradients of `x`, `gamma` and `beta`.
-pub(super) fn backward(eps: f32, x: &Tensor, gamma: &Tensor, grad: &Tensor) -> Result<[Tensor; 3]> {
-    tensors::with_tensors(OP, [x, gamma, grad], |device, gpu, [x_pointer, weight, dy], number| {
+pub(super) fn backward(norm: &Norm, [x, gamma, grad]: [&Tensor; 3]) -> Result<[Tensor; 3]> {
+    tensors::with_tensors(norm.kind.op(), [x, gamma, grad], |device, gpu, [x_pointer, weight, dy], number| {
         let width = gamma.elem_count();
         let (dx, dx_pointer) = tensors::storage(device, number, x.elem_count())?;
         let (dgamma, dgamma_pointer) = tensors::storage(device, number, width)?;
         let (dbeta, dbeta_pointer) = tensors::storage(device, number, width)?;
-        let rows = rows(number, x.shape(), width, eps, [x_pointer, weight]);
+        let rows = rows(norm, number, x.shape(), width, [x_pointer, weight]);
         rows.backward(gpu, dy, [dx_pointer, dgamma_pointer, dbeta_pointer])?;
         Ok([
             tensors::tensor(dx, x.shape()),

@@ -1,6 +1,6 @@
 //! Layer norm against a naive loop and finite differences.
 
-use super::layer_norm;
+use super::{NormKind, layer_norm, norm};
 use crate::ops::check::{assert_like_twin, assert_same, assert_same_on_any_threads, filled, numbers};
 use candle_core::{D, DType, Device, Result, Tensor};
 
@@ -28,6 +28,25 @@ fn values_and_gradients_equal_a_plain_loop() -> Result<()> {
     for (rows, width) in [(1, 1), (1, 2), (5, 31), (3, 33), (127, 4), (129, 16), (2, 129)] {
         let inputs = [filled(&[rows, width], 1)?, filled(&[width], 2)?, filled(&[width], 3)?];
         assert_like_twin(&inputs, ours, naive, 1e-4)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_other_forms_equal_a_plain_loop() -> Result<()> {
+    for kind in [NormKind::Layer, NormKind::Rms] {
+        for (rows, width) in [(1, 1), (5, 31), (129, 16), (2, 129)] {
+            let inputs = [filled(&[rows, width], 1)?, filled(&[width], 2)?];
+            let plain = |v: &[Vec<f64>]| -> Vec<f64> {
+                let rows = v[0].chunks(width).flat_map(|row| {
+                    let mean = if kind == NormKind::Rms { 0.0 } else { row.iter().sum::<f64>() / width as f64 };
+                    let square = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / width as f64;
+                    row.iter().zip(&v[1]).map(move |(x, gamma)| (x - mean) / (square + EPS).sqrt() * gamma)
+                });
+                rows.collect()
+            };
+            assert_like_twin(&inputs, |t| norm(kind, &t[0], &t[1], None, EPS), plain, 1e-4)?;
+        }
     }
     Ok(())
 }
@@ -68,7 +87,10 @@ fn threads_do_not_change_a_bit() -> Result<()> {
 fn wrong_shapes_and_types_are_named() -> Result<()> {
     let (x, gamma, beta) = (filled(&[2, 3], 1)?, filled(&[3], 2)?, filled(&[4], 3)?);
     let message = |result: Result<Tensor>| result.err().map(|e| e.to_string()).unwrap_or_default();
-    assert!(message(layer_norm(&x, &gamma, &beta, EPS)).contains("layer_norm: expected `beta` of shape [3], got [4]"));
+    assert!(
+        message(layer_norm(&x, &gamma, &beta, EPS))
+            .contains("layer_norm: expected `beta` of shape [3] for `x` of shape [2, 3], got [4]")
+    );
     let x = x.to_dtype(DType::F16)?;
     assert!(message(layer_norm(&x, &gamma, &gamma, EPS)).contains("layer_norm: expected `x` in f32, got f16"));
     Ok(())

@@ -2,10 +2,12 @@
 //!
 //! Axes: `I` inputs, `O` outputs, `M` rows (all leading axes of `x` together).
 
-mod cpu;
+pub(super) mod cpu;
 #[cfg(test)]
 mod tests;
 
+use super::gradients::{self, Added};
+use super::product::Onto;
 use super::slices::{require_f32, values, with_values};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
@@ -71,6 +73,7 @@ impl Linear {
 
     fn backward(x: &Tensor, w: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (outputs, inputs) = w.dims2()?;
+        let sizes = (inputs, outputs);
         let (dx, dw) = with_values(OP, [x, w, grad], |[x_values, w_values, dy]| {
             // Data has no gradient: the first layer of a tokenizer saves a third of its products.
             let dx = x.track_op().then(|| {
@@ -78,9 +81,10 @@ impl Linear {
                 cpu::input_gradient(dy, w_values, inputs, outputs, &mut dx);
                 dx
             });
-            let dw = w.track_op().then(|| {
+            let added = gradients::add(w, |dw, onto| cpu::weight_gradient(dy, x_values, sizes, dw, onto));
+            let dw = (added == Added::No && w.track_op()).then(|| {
                 let mut dw = vec![0.0; w_values.len()];
-                cpu::weight_gradient(dy, x_values, inputs, outputs, &mut dw);
+                cpu::weight_gradient(dy, x_values, sizes, &mut dw, Onto::Nothing);
                 dw
             });
             (dx, dw)
@@ -133,11 +137,12 @@ impl CustomOp3 for Linear {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let grad = grad.contiguous()?;
         let (dx, dw) = Self::backward(x, w, &grad)?;
-        if !b.track_op() {
+        let added = with_values(OP, [&grad], |[dy]| gradients::add(b, |db, onto| cpu::bias_gradient(dy, db, onto)))?;
+        if added == Added::Yes || !b.track_op() {
             return Ok((dx, dw, None));
         }
         let mut db = vec![0.0; b.elem_count()];
-        with_values(OP, [&grad], |[dy]| cpu::bias_gradient(dy, &mut db))?;
+        with_values(OP, [&grad], |[dy]| cpu::bias_gradient(dy, &mut db, Onto::Nothing))?;
         Ok((dx, dw, Some(Tensor::from_vec(db, b.shape(), b.device())?)))
     }
 }

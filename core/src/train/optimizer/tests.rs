@@ -24,6 +24,15 @@ fn gradient(length: usize, step: u32) -> Result<Tensor> {
     Ok(Tensor::new(values.as_slice(), &Device::Cpu)?)
 }
 
+/// Sums that hold these gradients: those of `Σ parameter gradient`.
+fn sums(parameters: &[(String, Parameter)], gradients: &[Tensor]) -> Result<Gradients> {
+    let mut sums = Gradients::new(parameters)?;
+    for ((_, parameter), gradient) in parameters.iter().zip(gradients) {
+        sums.backward(&(parameter.var.as_tensor() * gradient)?.sum_all()?)?;
+    }
+    Ok(sums)
+}
+
 /// PyTorch's documented algorithm, in f64.
 struct Naive {
     theta: Vec<f64>,
@@ -61,7 +70,7 @@ fn five_steps_equal_the_documented_algorithm() -> Result<()> {
         .collect();
     for t in 1..=5 {
         let gradients = (0..3).map(|i| gradient(5, t + 10 * i)).collect::<Result<Vec<_>>>()?;
-        let report = adamw.step(&gradients, rate, Some(clip))?;
+        let report = adamw.step(&sums(&parameters, &gradients)?, rate, Some(clip))?;
         let plain: Vec<Vec<f64>> = gradients
             .iter()
             .map(|g| Ok(g.to_vec1::<f32>()?.into_iter().map(f64::from).collect()))
@@ -89,7 +98,7 @@ fn the_first_step_has_the_size_of_the_rate() -> Result<()> {
     // m / (1 - b1) = g and v / (1 - b2) = g²: the step is rate * sign(g).
     let parameters = vec![("w".to_owned(), parameter(&[1.0, 1.0], Decay::Yes)?)];
     let mut adamw = AdamW::new(parameters.clone(), vec![], BETAS, EPSILON);
-    let report = adamw.step(&[Tensor::new(&[3.0_f32, -4.0], &Device::Cpu)?], 0.125, Some(5.0))?;
+    let report = adamw.step(&sums(&parameters, &[Tensor::new(&[3.0_f32, -4.0], &Device::Cpu)?])?, 0.125, Some(5.0))?;
     assert_eq!(report, StepReport { gradient_norm: 5.0, clipped: false });
     for (value, expected) in values_of(&parameters[0].1)?.iter().zip([0.875, 1.125]) {
         assert!((value - expected).abs() < 1e-6, "{value}");
@@ -99,25 +108,25 @@ fn the_first_step_has_the_size_of_the_rate() -> Result<()> {
 
 #[test]
 fn a_restored_optimizer_goes_on_to_the_same_bit() -> Result<()> {
-    let make = |values: &[f32]| -> Result<(Parameter, AdamW)> {
-        let parameter = parameter(values, Decay::Yes)?;
-        let adamw = AdamW::new(vec![("w".into(), parameter.clone())], vec![group("", 1.0, 0.1)], BETAS, EPSILON);
-        Ok((parameter, adamw))
+    let make = |values: &[f32]| -> Result<(Vec<(String, Parameter)>, AdamW)> {
+        let parameters = vec![("w".to_owned(), parameter(values, Decay::Yes)?)];
+        let adamw = AdamW::new(parameters.clone(), vec![group("", 1.0, 0.1)], BETAS, EPSILON);
+        Ok((parameters, adamw))
     };
-    let length = 3 * CHUNK + 7;
+    let length = 100_007;
     let (through, mut adamw) = make(&vec![0.5; length])?;
     for t in 1..=3 {
-        adamw.step(&[gradient(length, t)?], 1e-2, Some(1.0))?;
+        adamw.step(&sums(&through, &[gradient(length, t)?])?, 1e-2, Some(1.0))?;
     }
-    let (resumed, mut copy) = make(&values_of(&through)?)?;
+    let (resumed, mut copy) = make(&values_of(&through[0].1)?)?;
     copy.restore(&adamw.state()?, adamw.steps())?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().map_err(candle_core::Error::wrap)?;
     for t in 4..=6 {
-        let one = adamw.step(&[gradient(length, t)?], 1e-2, Some(1.0))?;
-        let two = pool.install(|| copy.step(&[gradient(length, t)?], 1e-2, Some(1.0)))?;
+        let one = adamw.step(&sums(&through, &[gradient(length, t)?])?, 1e-2, Some(1.0))?;
+        let two = pool.install(|| copy.step(&sums(&resumed, &[gradient(length, t)?])?, 1e-2, Some(1.0)))?;
         assert_eq!(one, two);
     }
-    assert_eq!(values_of(&through)?, values_of(&resumed)?);
+    assert_eq!(values_of(&through[0].1)?, values_of(&resumed[0].1)?);
     assert_eq!(adamw.steps(), copy.steps());
     Ok(())
 }
@@ -127,7 +136,7 @@ fn a_gradient_that_is_not_finite_changes_nothing() -> Result<()> {
     let parameters = vec![("w".to_owned(), parameter(&[1.0, 2.0], Decay::Yes)?)];
     let mut adamw = AdamW::new(parameters.clone(), vec![group("", 1.0, 0.1)], BETAS, EPSILON);
     for bad in [f32::NAN, f32::INFINITY] {
-        let report = adamw.step(&[Tensor::new(&[1.0, bad], &Device::Cpu)?], 0.1, Some(1.0))?;
+        let report = adamw.step(&sums(&parameters, &[Tensor::new(&[1.0, bad], &Device::Cpu)?])?, 0.1, Some(1.0))?;
         assert!(!report.gradient_norm.is_finite());
     }
     assert_eq!(values_of(&parameters[0].1)?, [1.0, 2.0]);
@@ -138,8 +147,9 @@ fn a_gradient_that_is_not_finite_changes_nothing() -> Result<()> {
 
 #[test]
 fn large_gradients_have_a_finite_norm() -> Result<()> {
-    let mut adamw = AdamW::new(vec![("w".into(), parameter(&[1.0], Decay::No)?)], vec![], BETAS, EPSILON);
-    let report = adamw.step(&[Tensor::new(&[f32::MAX], &Device::Cpu)?], 0.1, Some(1.0))?;
+    let parameters = vec![("w".to_owned(), parameter(&[1.0], Decay::No)?)];
+    let mut adamw = AdamW::new(parameters.clone(), vec![], BETAS, EPSILON);
+    let report = adamw.step(&sums(&parameters, &[Tensor::new(&[f32::MAX], &Device::Cpu)?])?, 0.1, Some(1.0))?;
     assert_eq!(report, StepReport { gradient_norm: f64::from(f32::MAX), clipped: true });
     Ok(())
 }
@@ -152,7 +162,7 @@ fn frozen_parameters_stay_and_do_not_count() -> Result<()> {
     let groups = vec![group("trunk.image", 0.0, 0.5), group("", 1.0, 0.5)];
     let mut adamw = AdamW::new(parameters.clone(), groups, BETAS, EPSILON);
     let gradients = [Tensor::new(&[f32::NAN], &Device::Cpu)?, Tensor::new(&[2.0_f32], &Device::Cpu)?];
-    let report = adamw.step(&gradients, 0.1, None)?;
+    let report = adamw.step(&sums(&parameters, &gradients)?, 0.1, None)?;
     assert_eq!(report.gradient_norm, 2.0);
     assert_eq!(values_of(&parameters[0].1)?, [1.0]);
     assert_ne!(values_of(&parameters[1].1)?, [1.0], "a prefix ends at a dot");
@@ -165,9 +175,10 @@ fn what_does_not_fit_is_an_error_and_changes_nothing() -> Result<()> {
     let mut adamw = AdamW::new(parameters.clone(), vec![], BETAS, EPSILON);
     let short = Tensor::new(&[1.0_f32], &Device::Cpu)?;
     let message = |error: Option<Error>| error.map(|e| e.to_string()).unwrap_or_default();
-    assert_eq!(message(adamw.step(&[], 0.1, None).err()), "optimizer: expected 1 gradients, got 0");
-    let got = message(adamw.step(std::slice::from_ref(&short), 0.1, None).err());
-    assert_eq!(got, "gradient of `w`: expected [2], got [1]");
+    assert_eq!(message(adamw.step(&Gradients::new(&[])?, 0.1, None).err()), "optimizer: expected 1 gradients, got 0");
+    let other = vec![("w".to_owned(), parameter(&[1.0], Decay::Yes)?)];
+    let got = message(adamw.step(&sums(&other, std::slice::from_ref(&short))?, 0.1, None).err());
+    assert_eq!(got, "gradient of `w`: expected 2 numbers, got 1");
     let mut state = adamw.state()?;
     state.insert("w.second".into(), short);
     assert_eq!(message(adamw.restore(&state, 7).err()), "optimizer state `w.second`: expected [2], got [1]");

@@ -1,7 +1,7 @@
-//! GELU on a CUDA device.
+//! Activations on a CUDA device.
 
-use super::OP;
-use crate::ops::gpu::activation::{Activation, Rows};
+use super::{Activation, OP};
+use crate::ops::gpu::activation::{Activation as Kernel, Rows};
 use crate::ops::gpu::cuda::Cuda;
 use crate::ops::gpu::{Number, Pointer, tensors};
 use candle_core::{CudaStorage, Layout, Result, Shape, Tensor};
@@ -12,20 +12,29 @@ fn rows(number: Number, shape: &Shape, x: Pointer) -> Rows {
     Rows { number, rows, width, x, bias: Pointer::NULL }
 }
 
-/// `x Φ(x)`.
-pub(super) fn forward(x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+fn kernel(kind: Activation) -> Kernel {
+    match kind {
+        Activation::Gelu => Kernel::Gelu,
+        Activation::GeluTanh => Kernel::GeluTanh,
+        Activation::Silu => Kernel::Silu,
+        Activation::SwiGlu => Kernel::SwiGlu,
+    }
+}
+
+/// The function of single values.
+pub(super) fn forward(kind: Activation, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
     let (pointer, number) = tensors::values(OP, x, layout)?;
     let shape = layout.shape();
     let (storage, y) = tensors::storage(&x.device, number, shape.elem_count())?;
-    rows(number, shape, pointer).forward(&Cuda::new(&x.device)?, Activation::Gelu, y)?;
+    rows(number, shape, pointer).forward(&Cuda::new(&x.device)?, kernel(kind), y)?;
     Ok((storage, shape.clone()))
 }
 
 /// The gradient of `x`.
-pub(super) fn backward(x: &Tensor, grad: &Tensor) -> Result<Tensor> {
+pub(super) fn backward(kind: Activation, x: &Tensor, grad: &Tensor) -> Result<Tensor> {
     tensors::with_tensors(OP, [x, grad], |device, gpu, [pointer, dy], number| {
         let (storage, dx) = tensors::storage(device, number, x.elem_count())?;
-        rows(number, x.shape(), pointer).backward(gpu, Activation::Gelu, dy, [dx, Pointer::NULL])?;
+        rows(number, x.shape(), pointer).backward(gpu, kernel(kind), dy, [dx, Pointer::NULL])?;
         Ok(tensors::tensor(storage, x.shape()))
     })
 }

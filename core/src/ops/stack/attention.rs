@@ -1,0 +1,155 @@
+//! The attention branch: norm, queries, keys and values, attention within each sequence, output map.
+
+use super::cpu::{add_bias, add_linear, at, linear_rows, norm, normed_linear_backward, residual_rows, scaled, tasks};
+use super::{LinearParameters, NormParameters, OP, Rows, Saved};
+use crate::ops::attention::cpu::{self as attention, Attend, Given, Job, Keys, STATISTICS};
+use crate::ops::attention::{Mask, SideBySide, scale};
+use crate::ops::layer_norm::cpu::STATISTICS as NORM_STATISTICS;
+use crate::ops::parts::Parts;
+use crate::ops::pool::Buffer;
+use crate::ops::product::{Matrix, Onto, product};
+use candle_core::{Result, Tensor, bail};
+
+/// `W_o attention(W_qkv norm(x)) + b_o`.
+#[derive(Clone, Debug)]
+pub struct AttentionBranch {
+    norm: NormParameters,
+    qkv: LinearParameters,
+    out: LinearParameters,
+    heads: usize,
+    mask: Mask,
+}
+
+impl AttentionBranch {
+    /// Shapes: `norm` of width D, `qkv` `[3 D, D]` (queries, then keys, then values, heads side by side), `out` `[D, D]`.
+    ///
+    /// # Errors
+    /// If shapes disagree, or D is not a multiple of `heads`.
+    pub fn new(
+        norm: NormParameters,
+        qkv: LinearParameters,
+        out: LinearParameters,
+        heads: usize,
+        mask: Mask,
+    ) -> Result<Self> {
+        let width = norm.gamma.elem_count();
+        if heads == 0 || width % heads != 0 {
+            bail!("{OP}: expected a width that is a multiple of {heads} heads, got {width}");
+        }
+        norm.require(width)?;
+        qkv.require("qkv", 3 * width, width)?;
+        out.require("out", width, width)?;
+        Ok(Self { norm, qkv, out, heads, mask })
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.norm.gamma.elem_count()
+    }
+
+    pub(super) fn parameters(&self) -> Vec<&Tensor> {
+        let always = [&self.norm.gamma, &self.qkv.weight, &self.out.weight];
+        always.into_iter().chain(&self.norm.beta).chain(&self.qkv.bias).chain(&self.out.bias).collect()
+    }
+
+    fn values<'a>(&self, p: &[&'a [f32]]) -> Values<'a> {
+        let mut optional = p[3..].iter().copied();
+        let mut next = |there: bool| if there { optional.next() } else { None };
+        Values {
+            gamma: p[0],
+            qkv: p[1],
+            out: p[2],
+            beta: next(self.norm.beta.is_some()),
+            qkv_bias: next(self.qkv.bias.is_some()).unwrap_or_default(),
+            out_bias: next(self.out.bias.is_some()).unwrap_or_default(),
+        }
+    }
+
+    fn lay(&self) -> SideBySide {
+        SideBySide::qkv(self.heads, self.width())
+    }
+
+    fn attend<'a>(&'a self, qkv: &'a [f32]) -> Attend<'a> {
+        let width = self.lay().head_width();
+        Attend { width, scale: scale(width), mask: &self.mask, q: qkv, k: qkv, v: qkv }
+    }
+
+    fn keys(rows: Rows<'_>) -> Vec<Keys> {
+        rows.sequences.each().map(|(_, tokens)| Keys::First(tokens)).collect()
+    }
+
+    fn jobs<'a>(&self, rows: Rows<'_>, keys: &'a [Keys]) -> Vec<Job<'a>> {
+        let lay = self.lay();
+        rows.sequences.each().zip(keys).flat_map(|(place, keys)| lay.jobs(place, place, keys)).collect()
+    }
+
+    /// Saved: statistics of the norm, queries with keys and values, the result of attention and its statistics.
+    pub(super) fn forward(&self, p: &[&[f32]], rows: Rows<'_>, x: &[f32], y: Option<&mut [f32]>) -> Saved {
+        let (v, width) = (self.values(p), self.width());
+        let count = rows.sequences.rows();
+        let (mut normed_statistics, mut qkv) = (Buffer::new(count * NORM_STATISTICS), Buffer::new(3 * x.len()));
+        let (statistics_parts, qkv_parts) = (Parts::new(&mut normed_statistics), Parts::new(&mut qkv));
+        let norm = norm(&self.norm, v.gamma, v.beta);
+        tasks(count, |_, rows| {
+            let x = &x[at(&rows, width)];
+            // SAFETY: rows of a task are its alone.
+            let (statistics, qkv) =
+                unsafe { (statistics_parts.slice(at(&rows, NORM_STATISTICS)), qkv_parts.slice(at(&rows, 3 * width))) };
+            let mut normed = Buffer::new(x.len());
+            norm.forward_rows(x, &mut normed, statistics);
+            linear_rows(&normed, v.qkv, v.qkv_bias, width, qkv);
+        });
+        let (mut attended, mut statistics) = (Buffer::new(x.len()), Buffer::new(count * self.heads * STATISTICS));
+        let keys = Self::keys(rows);
+        attention::forward(self.attend(&qkv), &self.jobs(rows, &keys), &mut attended, &mut statistics);
+        if let Some(y) = y {
+            let y = Parts::new(y);
+            tasks(count, |_, own| {
+                let range = at(&own, width);
+                // SAFETY: as above.
+                let y = unsafe { y.slice(range.clone()) };
+                let scales = rows.scales.map(|scales| &scales[own.clone()]);
+                residual_rows(&x[range.clone()], &attended[range], (v.out, v.out_bias), width, scales, y);
+            });
+        }
+        vec![normed_statistics, qkv, attended, statistics]
+    }
+
+    pub(super) fn backward(&self, p: &[&[f32]], rows: Rows<'_>, x: &[f32], saved: Saved, gradient: &mut [f32]) {
+        let [normed_statistics, qkv, attended, statistics] = &saved[..] else { return };
+        let (v, width) = (self.values(p), self.width());
+        let mut dqkv = Buffer::new(qkv.len());
+        {
+            let scaled = scaled(gradient, rows.scales);
+            let dy = scaled.as_deref().unwrap_or(gradient);
+            let mut dattended = Buffer::new(x.len());
+            let parts = Parts::new(&mut dattended);
+            tasks(rows.sequences.rows(), |_, rows| {
+                let range = at(&rows, width);
+                // SAFETY: rows of a task are its alone.
+                let dattended = unsafe { parts.slice(range.clone()) };
+                let out = Matrix::row_major(v.out, width);
+                product(dattended, Matrix::row_major(&dy[range], width), out, 1.0, Onto::Nothing);
+            });
+            add_linear(&self.out, dy, attended);
+            add_bias(&self.out, dy);
+            let (keys, parts) = (Self::keys(rows), Parts::new(&mut dqkv));
+            let given = Given { out: attended, statistics, dout: &dattended };
+            // SAFETY: a job has the columns of its head in the rows of its sequence, and queries, keys and values have columns
+            // of their own.
+            unsafe { attention::backward(self.attend(qkv), &self.jobs(rows, &keys), given, [parts; 3]) };
+        }
+        add_bias(&self.qkv, &dqkv);
+        let norm = norm(&self.norm, v.gamma, v.beta);
+        normed_linear_backward((&self.norm, &self.qkv), norm, v.qkv, (x, normed_statistics), &dqkv, gradient);
+    }
+}
+
+/// Values of the parameters.
+struct Values<'a> {
+    gamma: &'a [f32],
+    beta: Option<&'a [f32]>,
+    qkv: &'a [f32],
+    qkv_bias: &'a [f32],
+    out: &'a [f32],
+    out_bias: &'a [f32],
+}
