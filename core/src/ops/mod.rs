@@ -10,7 +10,8 @@
 //! be strided views. Results are the same to the last bit whatever the number of threads: work is
 //! cut by shape alone, and partial sums are added in order.
 //!
-//! Only f32 on the CPU: anything else is an error that names the operation.
+//! Only f32 on the CPU: anything else is an error that names the operation. With the feature `cuda`,
+//! f32 and bf16 on CUDA devices, by the kernels beside the CPU code (`gpu`).
 //!
 //! `unsafe` code is allowed in this module and nowhere else in the crate.
 
@@ -19,6 +20,10 @@ pub(crate) mod adamw;
 pub mod attention;
 #[cfg(test)]
 mod check;
+#[cfg(test)]
+mod emulation;
+#[cfg(any(test, feature = "cuda"))]
+pub mod gpu;
 mod gradients;
 pub mod layer_norm;
 pub mod linear;

@@ -2,9 +2,10 @@
 
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, bail};
 
-/// Refuses a tensor that isn't f32.
+/// Refuses a tensor that isn't f32, or on a CUDA device bf16.
 pub(super) fn require_f32(op: &'static str, name: &str, tensor: &Tensor) -> Result<()> {
-    if tensor.dtype() != DType::F32 {
+    let on_gpu = cfg!(feature = "cuda") && tensor.device().is_cuda() && tensor.dtype() == DType::BF16;
+    if tensor.dtype() != DType::F32 && !on_gpu {
         bail!("{op}: expected `{name}` in f32, got {}", tensor.dtype().as_str());
     }
     Ok(())

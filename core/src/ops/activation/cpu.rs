@@ -122,9 +122,7 @@ fn both(u: &[f32], dy: &[f32], du: &mut [f32], y: &mut [f32], sums: &mut [f32], 
     let width = sums.len();
     let rows = u.chunks_exact(width).zip(dy.chunks_exact(width));
     for ((u, dy), (du, y)) in rows.zip(du.chunks_exact_mut(width).zip(y.chunks_exact_mut(width))) {
-        for ((((&u, &dy), du), y), sum) in
-            u.iter().zip(dy).zip(du.iter_mut()).zip(y.iter_mut()).zip(sums.iter_mut())
-        {
+        for ((((&u, &dy), du), y), sum) in u.iter().zip(dy).zip(du.iter_mut()).zip(y.iter_mut()).zip(sums.iter_mut()) {
             let (value, slope) = f(u);
             *y = value;
             *du = dy * slope;

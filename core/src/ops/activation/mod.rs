@@ -1,10 +1,14 @@
 //! What stands between the two linear maps of an MLP.
 
 pub(super) mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(test)]
 mod tests;
 
 use super::slices::{require_f32, values, with_values};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, bail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -84,7 +88,16 @@ impl CustomOp1 for Pointwise {
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        cuda::forward(self.0, x, layout)
+    }
+
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return cuda::backward(self.0, x, &grad.contiguous()?).map(Some);
+        }
         let mut dx = vec![0.0; x.elem_count()];
         with_values(OP, [x, &grad.contiguous()?], |[x, dy]| cpu::backward(self.0, x, dy, &mut dx))?;
         Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))

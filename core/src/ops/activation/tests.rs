@@ -1,7 +1,7 @@
 //! Activations against their definitions and finite differences.
 
-use super::{Activation, activation, gelu};
 use super::cpu;
+use super::{Activation, activation, gelu};
 use crate::ops::check::{
     assert_close, assert_like_twin, assert_same, assert_same_on_any_threads, filled, numbers, run,
 };

@@ -3,6 +3,8 @@
 //! Axes: `B` batch, `H` heads, `Q` queries, `T` keys, `K` width of a head, `D = H K`.
 
 pub(super) mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod mask;
 mod packed;
 #[cfg(test)]
@@ -57,6 +59,8 @@ struct Attention {
     keys: Vec<Keys>,
     mask: Mask,
     statistics: Mutex<Option<Buffer>>,
+    #[cfg(feature = "cuda")]
+    on_device: cuda::OnDevice,
 }
 
 impl Attention {
@@ -71,6 +75,10 @@ impl Attention {
             bail!("{OP}: expected `valid` in u8, got {}", valid.dtype().as_str());
         }
         let valid = valid.contiguous()?;
+        #[cfg(feature = "cuda")]
+        if valid.device().is_cuda() {
+            return Ok(Self { on_device: cuda::OnDevice::new(valid), ..Self::all(mask, 0, 0) });
+        }
         let (storage, layout) = valid.storage_and_layout();
         let Storage::Cpu(CpuStorage::U8(all)) = &*storage else {
             bail!("{OP}: expected `valid` on the device of `q`");
@@ -83,7 +91,13 @@ impl Attention {
     }
 
     fn all(mask: Mask, batch: usize, keys: usize) -> Self {
-        Self { keys: (0..batch).map(|_| Keys::First(keys)).collect(), mask, statistics: Mutex::new(None) }
+        Self {
+            keys: (0..batch).map(|_| Keys::First(keys)).collect(),
+            mask,
+            statistics: Mutex::new(None),
+            #[cfg(feature = "cuda")]
+            on_device: cuda::OnDevice::default(),
+        }
     }
 
     fn keep(&self, statistics: Buffer) {
@@ -101,7 +115,8 @@ impl Attention {
     /// A job per head of `[B, H, T, K]`.
     fn jobs(&self, heads: usize, queries: usize, tokens: usize, width: usize) -> Vec<Job<'_>> {
         let row = |rows: usize, number: usize| Place { offset: number * rows * width, stride: width };
-        let heads_of = self.keys.iter().enumerate().flat_map(|(b, keys)| (0..heads).map(move |h| (b * heads + h, keys)));
+        let heads_of =
+            self.keys.iter().enumerate().flat_map(|(b, keys)| (0..heads).map(move |h| (b * heads + h, keys)));
         heads_of
             .map(|(number, keys)| Job {
                 q: row(queries, number),

@@ -4,10 +4,14 @@
 //! Axes: `B` batch, `Q` queries, `T` keys, `H` heads, `K` width of a head, `D = H K`.
 
 use super::cpu::{self, Attend, Given, Job, Keys, Place, STATISTICS};
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{Attention, Mask, OP, scale};
 use crate::ops::parts::Parts;
 use crate::ops::pool::Buffer;
 use crate::ops::slices::{require_f32, values, with_values};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 /// Attention of tokens to each other, as [`super::attention`] with `q`, `k` and `v` side by side.
@@ -133,7 +137,16 @@ impl CustomOp1 for SelfAttention {
         Ok((CpuStorage::F32(out), Shape::from((batch, tokens, rows.width))))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, qkv: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        cuda::self_forward(self.heads, &self.attention, (qkv, layout))
+    }
+
     fn bwd(&self, qkv: &Tensor, out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        #[cfg(feature = "cuda")]
+        if qkv.device().is_cuda() {
+            return cuda::self_backward(self.heads, &self.attention, [qkv, out, &grad.contiguous()?]).map(Some);
+        }
         let (_, tokens, columns) = qkv.dims3()?;
         let rows = SideBySide::qkv(self.heads, columns / 3);
         let Attention { keys, mask, .. } = &self.attention;
@@ -173,7 +186,17 @@ impl CustomOp2 for CrossAttention {
         Ok((CpuStorage::F32(out), ql.shape().clone()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, q: &CudaStorage, ql: &Layout, kv: &CudaStorage, kvl: &Layout) -> Result<(CudaStorage, Shape)> {
+        cuda::cross_forward(self.heads, &self.attention, [(q, ql), (kv, kvl)])
+    }
+
     fn bwd(&self, q: &Tensor, kv: &Tensor, out: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda")]
+        if q.device().is_cuda() {
+            let [dq, dkv] = cuda::cross_backward(self.heads, &self.attention, [q, kv, out, &grad.contiguous()?])?;
+            return Ok((Some(dq), Some(dkv)));
+        }
         let ((_, queries, width), (_, tokens, _)) = (q.dims3()?, kv.dims3()?);
         let rows = SideBySide::kv(self.heads, width);
         let Attention { keys, mask, .. } = &self.attention;

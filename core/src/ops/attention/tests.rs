@@ -128,12 +128,10 @@ fn masks_equal_a_mask_of_scores() -> Result<()> {
                 }
             };
             for valid in [None, Some((0..keys).map(|key| u8::from(key % 4 != 1)).collect::<Vec<u8>>())] {
-                let allowed = |query: usize, key: usize| {
-                    sees(query, key) && valid.as_ref().is_none_or(|valid| valid[key] != 0)
-                };
-                let bias: Vec<f32> = (0..queries * keys)
-                    .map(|at| if allowed(at / keys, at % keys) { 0.0 } else { -1e30 })
-                    .collect();
+                let allowed =
+                    |query: usize, key: usize| sees(query, key) && valid.as_ref().is_none_or(|valid| valid[key] != 0);
+                let bias: Vec<f32> =
+                    (0..queries * keys).map(|at| if allowed(at / keys, at % keys) { 0.0 } else { -1e30 }).collect();
                 let seen: Vec<f32> = bias.iter().map(|bias| f32::from(*bias == 0.0)).collect();
                 let bias = Tensor::from_vec(bias, (1, 1, queries, keys), &Device::Cpu)?;
                 let seen = Tensor::from_vec(seen, (1, 1, queries, keys), &Device::Cpu)?;

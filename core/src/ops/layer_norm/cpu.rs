@@ -78,9 +78,8 @@ pub(super) fn backward(x: &[f32], norm: Norm<'_>, dy: &[f32], dx: &mut [f32]) ->
         let mut statistics = Buffer::new(x.len() / width * STATISTICS);
         statistics_rows(x, norm.kind, norm.eps, width, &mut statistics);
         // SAFETY: rows and sums of this task are no other's.
-        let (dx, sums) = unsafe {
-            (dx.slice(range.clone()), partial_parts.slice(task * 2 * width..(task + 1) * 2 * width))
-        };
+        let (dx, sums) =
+            unsafe { (dx.slice(range.clone()), partial_parts.slice(task * 2 * width..(task + 1) * 2 * width)) };
         norm.backward_rows(x, &statistics, &dy[range], false, dx, sums);
     });
     add_rows(&mut sums, &partial);

@@ -3,6 +3,8 @@
 //! Axes: `D` width, `M` rows (all leading axes together).
 
 pub(super) mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +12,8 @@ use super::gradients::{self, Added};
 use super::product::Onto;
 use super::simd::add_rows;
 use super::slices::{require_f32, values, with_values};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 /// Which normalisation.
@@ -96,6 +100,11 @@ impl Norm {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let op = self.kind.op();
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            let [dx, dgamma, dbeta] = cuda::backward(self, [x, gamma, &grad.contiguous()?])?;
+            return Ok((Some(dx), Some(dgamma), beta.map(|_| dbeta)));
+        }
         let mut dx = vec![0.0; x.elem_count()];
         let sums = with_values(op, [x, gamma, &grad.contiguous()?], |[x, gamma, dy]| {
             cpu::backward(x, self.of(gamma, &[]), dy, &mut dx)
@@ -125,6 +134,11 @@ impl CustomOp2 for Norm {
         Ok(self.forward(values(op, x, xl)?, xl, values(op, gamma, gl)?, &[]))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, xl: &Layout, gamma: &CudaStorage, gl: &Layout) -> Result<(CudaStorage, Shape)> {
+        cuda::forward(self, [(x, xl), (gamma, gl)], None)
+    }
+
     fn bwd(&self, x: &Tensor, gamma: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (dx, dgamma, _) = self.backward(x, gamma, None, grad)?;
         Ok((dx, dgamma))
@@ -147,6 +161,19 @@ impl CustomOp3 for Norm {
     ) -> Result<(CpuStorage, Shape)> {
         let op = self.kind.op();
         Ok(self.forward(values(op, x, xl)?, xl, values(op, gamma, gl)?, values(op, beta, bl)?))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        xl: &Layout,
+        gamma: &CudaStorage,
+        gl: &Layout,
+        beta: &CudaStorage,
+        bl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        cuda::forward(self, [(x, xl), (gamma, gl)], Some((beta, bl)))
     }
 
     fn bwd(

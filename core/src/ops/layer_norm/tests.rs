@@ -87,7 +87,10 @@ fn threads_do_not_change_a_bit() -> Result<()> {
 fn wrong_shapes_and_types_are_named() -> Result<()> {
     let (x, gamma, beta) = (filled(&[2, 3], 1)?, filled(&[3], 2)?, filled(&[4], 3)?);
     let message = |result: Result<Tensor>| result.err().map(|e| e.to_string()).unwrap_or_default();
-    assert!(message(layer_norm(&x, &gamma, &beta, EPS)).contains("layer_norm: expected `beta` of shape [3] for `x` of shape [2, 3], got [4]"));
+    assert!(
+        message(layer_norm(&x, &gamma, &beta, EPS))
+            .contains("layer_norm: expected `beta` of shape [3] for `x` of shape [2, 3], got [4]")
+    );
     let x = x.to_dtype(DType::F16)?;
     assert!(message(layer_norm(&x, &gamma, &gamma, EPS)).contains("layer_norm: expected `x` in f32, got f16"));
     Ok(())

@@ -1,8 +1,6 @@
 //! The attention branch: norm, queries, keys and values, attention within each sequence, output map.
 
-use super::cpu::{
-    add_bias, add_linear, at, linear_rows, norm, normed_linear_backward, residual_rows, scaled, tasks,
-};
+use super::cpu::{add_bias, add_linear, at, linear_rows, norm, normed_linear_backward, residual_rows, scaled, tasks};
 use super::{LinearParameters, NormParameters, OP, Rows, Saved};
 use crate::ops::attention::cpu::{self as attention, Attend, Given, Job, Keys, STATISTICS};
 use crate::ops::attention::{Mask, SideBySide, scale};

@@ -122,7 +122,8 @@ pub(super) fn normed_linear_backward(
     let outputs = dh.len() / rows;
     let mut normed = Buffer::new(x.len());
     let mut partial = Buffer::zeros(count(rows) * 2 * width);
-    let (normed_parts, partial_parts, gradient) = (Parts::new(&mut normed), Parts::new(&mut partial), Parts::new(gradient));
+    let (normed_parts, partial_parts, gradient) =
+        (Parts::new(&mut normed), Parts::new(&mut partial), Parts::new(gradient));
     tasks(rows, |task, rows| {
         let own = at(&rows, width);
         let mut dnormed = Buffer::new(own.len());

@@ -1,7 +1,8 @@
 //! The MLP branch: norm, linear map, activation, linear map.
 
 use super::cpu::{
-    add_bias, add_linear, add_partial, at, count, linear_rows, norm, normed_linear_backward, residual_rows, scaled, tasks,
+    add_bias, add_linear, add_partial, at, count, linear_rows, norm, normed_linear_backward, residual_rows, scaled,
+    tasks,
 };
 use super::{LinearParameters, NormParameters, Rows, Saved};
 use crate::ops::activation::{Activation, cpu as activation};

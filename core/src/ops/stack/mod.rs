@@ -163,7 +163,12 @@ pub fn stack(
     let (rows, width) = x.dims2()?;
     require_f32(OP, "x", x)?;
     if rows != sequences.rows() {
-        bail!("{OP}: expected `x` with {} rows for {} sequences, got {:?}", sequences.rows(), sequences.len(), x.dims());
+        bail!(
+            "{OP}: expected `x` with {} rows for {} sequences, got {:?}",
+            sequences.rows(),
+            sequences.len(),
+            x.dims()
+        );
     }
     if scales.len() != branches.len() || scales.iter().flatten().any(|scales| scales.len() != sequences.len()) {
         bail!("{OP}: expected scales for {} branches and {} sequences each", branches.len(), sequences.len());

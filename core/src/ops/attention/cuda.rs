@@ -1,0 +1,185 @@
+//! Attention on a CUDA device, for rows in which all heads lie side by side.
+
+use super::{Attention, Mask, OP};
+use crate::ops::gpu::attention::{Inputs, Problem, Rows};
+use crate::ops::gpu::cuda::Cuda;
+use crate::ops::gpu::{Gpu, Memory, Number, Pointer, tensors};
+use candle_core::{CudaStorage, Layout, Result, Shape, Tensor, bail};
+use std::sync::{Mutex, PoisonError};
+
+/// Which keys are valid, and what the forward pass leaves for the backward pass beside its result: an operation of candle's
+/// gives only that.
+#[derive(Default)]
+pub(super) struct OnDevice {
+    valid: Option<Tensor>,
+    statistics: Mutex<Option<Box<dyn Memory>>>,
+}
+
+impl OnDevice {
+    /// With contiguous `valid` `[B, T]` u8.
+    pub(super) fn new(valid: Tensor) -> Self {
+        Self { valid: Some(valid.detach()), ..Self::default() }
+    }
+
+    fn set(&self, statistics: Box<dyn Memory>) {
+        *self.statistics.lock().unwrap_or_else(PoisonError::into_inner) = Some(statistics);
+    }
+
+    fn pointer(&self) -> Result<Pointer> {
+        match &*self.statistics.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(statistics) => Ok(statistics.pointer()),
+            None => bail!("{OP}: the backward pass needs a forward pass on the same device"),
+        }
+    }
+}
+
+/// Objects of equal numbers of queries and of keys.
+#[derive(Clone, Copy)]
+struct Batch {
+    objects: usize,
+    queries: usize,
+    keys: usize,
+    heads: usize,
+    /// Of all heads together.
+    width: usize,
+}
+
+/// A problem with the tables on the device that it points to.
+struct Prepared {
+    problem: Problem,
+    _tables: [Box<dyn Memory>; 2],
+}
+
+impl Batch {
+    fn prepare(self, gpu: &Cuda, number: Number, mask: &Attention) -> Result<Prepared> {
+        let causal = match mask.mask {
+            Mask::Full => false,
+            Mask::Causal => true,
+            Mask::Blocks(_) => bail!("{OP}: no block masks on a GPU yet"),
+        };
+        let starts = |what: &str, each: usize| -> Result<Box<dyn Memory>> {
+            let starts =
+                (0..=self.objects).map(|object| u32::try_from(object * each).map_err(candle_core::Error::wrap));
+            let starts = starts.collect::<Result<Vec<_>>>()?;
+            let mut memory = gpu.allocate(what, starts.len() * 4)?;
+            memory.write(&starts.iter().flat_map(|start| start.to_ne_bytes()).collect::<Vec<_>>())?;
+            Ok(memory)
+        };
+        let tables = [starts("starts of queries", self.queries)?, starts("starts of keys", self.keys)?];
+        let width = self.width / self.heads;
+        let problem = Problem {
+            number,
+            heads: self.heads,
+            width,
+            sequences: self.objects,
+            queries: self.objects * self.queries,
+            longest_queries: self.queries,
+            longest_keys: self.keys,
+            query_starts: tables[0].pointer(),
+            key_starts: tables[1].pointer(),
+            key_valid: mask.on_device.valid.as_ref().map_or(Ok(Pointer::NULL), |valid| tensors::bytes(OP, valid))?,
+            visits: None,
+            causal,
+            scale: 1.0 / (width as f32).sqrt(),
+        };
+        Ok(Prepared { problem, _tables: tables })
+    }
+
+    /// Results; keeps what the backward pass needs of the forward pass.
+    fn forward(self, gpu: &Cuda, problem: &Problem, inputs: Inputs, (out, kept): (Pointer, &OnDevice)) -> Result<()> {
+        let statistics = gpu.allocate("statistics", problem.statistics_bytes())?;
+        problem.forward(gpu, inputs, self.row(out), statistics.pointer())?;
+        kept.set(statistics);
+        Ok(())
+    }
+
+    /// Rows of queries or results alone.
+    fn row(self, pointer: Pointer) -> Rows {
+        Rows { pointer, stride: self.width }
+    }
+
+    /// Parts of rows that hold `parts` of them side by side.
+    fn part(self, pointer: Pointer, number: Number, part: usize, parts: usize) -> Rows {
+        Rows { pointer: pointer.at(part * self.width, number), stride: parts * self.width }
+    }
+
+    fn of_self(self, qkv: Pointer, number: Number) -> [Rows; 3] {
+        [0, 1, 2].map(|part| self.part(qkv, number, part, 3))
+    }
+
+    fn of_cross(self, q: Pointer, kv: Pointer, number: Number) -> [Rows; 3] {
+        [self.row(q), self.part(kv, number, 0, 2), self.part(kv, number, 1, 2)]
+    }
+
+    fn of_qkv(dims: (usize, usize, usize), heads: usize) -> Self {
+        Self { objects: dims.0, queries: dims.1, keys: dims.1, heads, width: dims.2 / 3 }
+    }
+
+    fn of_q_and_kv(q: (usize, usize, usize), kv: (usize, usize, usize), heads: usize) -> Self {
+        Self { objects: q.0, queries: q.1, keys: kv.1, heads, width: q.2 }
+    }
+}
+
+/// `out` `[B, T, D]` of `qkv` `[B, T, 3 D]`.
+pub(super) fn self_forward(
+    heads: usize,
+    mask: &Attention,
+    (qkv, layout): (&CudaStorage, &Layout),
+) -> Result<(CudaStorage, Shape)> {
+    let batch = Batch::of_qkv(layout.shape().dims3()?, heads);
+    let (pointer, number) = tensors::values(OP, qkv, layout)?;
+    let gpu = Cuda::new(&qkv.device)?;
+    let prepared = batch.prepare(&gpu, number, mask)?;
+    let shape = Shape::from((batch.objects, batch.queries, batch.width));
+    let (storage, out) = tensors::storage(&qkv.device, number, shape.elem_count())?;
+    let [q, k, v] = batch.of_self(pointer, number);
+    batch.forward(&gpu, &prepared.problem, Inputs { q, k, v }, (out, &mask.on_device))?;
+    Ok((storage, shape))
+}
+
+/// The gradient of `qkv`.
+pub(super) fn self_backward(heads: usize, mask: &Attention, [qkv, out, grad]: [&Tensor; 3]) -> Result<Tensor> {
+    let batch = Batch::of_qkv(qkv.dims3()?, heads);
+    tensors::with_tensors(OP, [qkv, out, grad], |device, gpu, [pointer, out, dout], number| {
+        let prepared = batch.prepare(gpu, number, mask)?;
+        let [q, k, v] = batch.of_self(pointer, number);
+        let (storage, dqkv) = tensors::storage(device, number, qkv.elem_count())?;
+        let both = [batch.row(out), batch.row(dout)];
+        let gradients = batch.of_self(dqkv, number);
+        prepared.problem.backward(gpu, Inputs { q, k, v }, both, mask.on_device.pointer()?, gradients)?;
+        Ok(tensors::tensor(storage, qkv.shape()))
+    })
+}
+
+/// `out` `[B, Q, D]` of `q` `[B, Q, D]` and `kv` `[B, T, 2 D]`.
+pub(super) fn cross_forward(
+    heads: usize,
+    mask: &Attention,
+    inputs: [(&CudaStorage, &Layout); 2],
+) -> Result<(CudaStorage, Shape)> {
+    let [(storage, q_layout), (_, kv_layout)] = inputs;
+    let batch = Batch::of_q_and_kv(q_layout.shape().dims3()?, kv_layout.shape().dims3()?, heads);
+    let ([q, kv], number) = tensors::inputs(OP, inputs)?;
+    let device = &storage.device;
+    let gpu = Cuda::new(device)?;
+    let prepared = batch.prepare(&gpu, number, mask)?;
+    let (storage, out) = tensors::storage(device, number, q_layout.shape().elem_count())?;
+    let [q, k, v] = batch.of_cross(q, kv, number);
+    batch.forward(&gpu, &prepared.problem, Inputs { q, k, v }, (out, &mask.on_device))?;
+    Ok((storage, q_layout.shape().clone()))
+}
+
+/// The gradients of `q` and `kv`.
+pub(super) fn cross_backward(heads: usize, mask: &Attention, [q, kv, out, grad]: [&Tensor; 4]) -> Result<[Tensor; 2]> {
+    let batch = Batch::of_q_and_kv(q.dims3()?, kv.dims3()?, heads);
+    tensors::with_tensors(OP, [q, kv, out, grad], |device, gpu, [q_pointer, kv_pointer, out, dout], number| {
+        let prepared = batch.prepare(gpu, number, mask)?;
+        let [q_rows, k, v] = batch.of_cross(q_pointer, kv_pointer, number);
+        let (dq, dq_pointer) = tensors::storage(device, number, q.elem_count())?;
+        let (dkv, dkv_pointer) = tensors::storage(device, number, kv.elem_count())?;
+        let gradients = batch.of_cross(dq_pointer, dkv_pointer, number);
+        let both = [batch.row(out), batch.row(dout)];
+        prepared.problem.backward(gpu, Inputs { q: q_rows, k, v }, both, mask.on_device.pointer()?, gradients)?;
+        Ok([tensors::tensor(dq, q.shape()), tensors::tensor(dkv, kv.shape())])
+    })
+}
