@@ -17,6 +17,8 @@
 pub mod attention;
 #[cfg(test)]
 mod check;
+pub mod cross_entropy;
+pub mod gather;
 pub mod gelu;
 pub mod layer_norm;
 pub mod linear;
@@ -27,6 +29,8 @@ mod slices;
 mod tasks;
 
 pub use attention::{attention, cross_attention, self_attention};
+pub use cross_entropy::cross_entropy;
+pub use gather::{gather, scatter};
 pub use gelu::gelu;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
