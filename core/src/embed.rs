@@ -106,7 +106,7 @@ impl Embed {
             (Values::Patches { weight, bias }, TokenValues::Patches(v)) => ops::linear(&own(v)?, weight, Some(bias))?,
             (Values::Codes { table, modality }, TokenValues::Codes(codes)) => {
                 let codes = own(codes)?;
-                table.index_select(&codes.flatten_all()?, 0)?.reshape((n, t, ()))?.broadcast_add(modality)?
+                ops::gather(table, &codes.flatten_all()?)?.reshape((n, t, ()))?.broadcast_add(modality)?
             }
             _ => {
                 return Err(crate::Error::Shape {
@@ -157,7 +157,7 @@ impl CoordinateEmbed {
             }
             Self::Category { table, .. } => {
                 let index: Vec<u32> = values.into_iter().map(|v| v as u32).collect();
-                table.index_select(&Tensor::from_vec(index, n * t, table.device())?, 0)?
+                ops::gather(table, &Tensor::from_vec(index, n * t, table.device())?)?
             }
         };
         let x = if all { x } else { x.broadcast_mul(&Tensor::from_vec(known, (n * t, 1), x.device())?)? };

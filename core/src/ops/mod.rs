@@ -17,6 +17,7 @@
 pub mod attention;
 #[cfg(test)]
 mod check;
+pub mod contrastive;
 pub mod cross_entropy;
 pub mod gather;
 pub mod gelu;
