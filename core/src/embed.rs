@@ -23,7 +23,7 @@ enum Values {
 
 #[derive(Clone, Debug)]
 enum CoordinateEmbed {
-    /// `frequencies` `[1, F]` in radians per unit, or per decade if `log`; `weight` `[D, 2F]`.
+    /// `frequencies` `[F]` in radians per unit, or per decade if `log`; `weight` `[D, 2F]`.
     Fourier { frequencies: Tensor, weight: Tensor, log: bool },
     /// `[size, D]`.
     Category { table: Tensor, size: usize },
@@ -60,7 +60,7 @@ impl Embed {
                         .collect();
                     let fan_in = Init::fan_in(frequencies);
                     Ok(CoordinateEmbed::Fourier {
-                        frequencies: Tensor::from_vec(radians, (1, frequencies), parameters.device())?,
+                        frequencies: Tensor::from_vec(radians, frequencies, parameters.device())?,
                         weight: p.get("weight", &[width, 2 * frequencies], fan_in, Decay::Yes)?,
                         log,
                     })
@@ -150,10 +150,8 @@ impl CoordinateEmbed {
         let all = known.iter().all(|k| *k == 1.0);
         let x = match self {
             Self::Fourier { frequencies, weight, .. } => {
-                let values = Tensor::from_vec(values, (n * t, 1), frequencies.device())?;
-                let angles = values.matmul(frequencies)?;
-                let waves = Tensor::cat(&[angles.sin()?, angles.cos()?], 1)?;
-                ops::linear(&waves, weight, None)?
+                let values = Tensor::from_vec(values, n * t, frequencies.device())?;
+                ops::linear(&ops::fourier(&values, frequencies)?, weight, None)?
             }
             Self::Category { table, .. } => {
                 let index: Vec<u32> = values.into_iter().map(|v| v as u32).collect();

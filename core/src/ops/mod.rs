@@ -19,6 +19,7 @@ pub mod attention;
 mod check;
 pub mod contrastive;
 pub mod cross_entropy;
+pub mod fourier;
 pub mod gather;
 pub mod gelu;
 pub mod layer_norm;
@@ -31,6 +32,7 @@ mod tasks;
 
 pub use attention::{attention, cross_attention, self_attention};
 pub use cross_entropy::cross_entropy;
+pub use fourier::fourier;
 pub use gather::{gather, scatter};
 pub use gelu::gelu;
 pub use layer_norm::layer_norm;
