@@ -23,7 +23,7 @@ enum Values {
 
 #[derive(Clone, Debug)]
 enum CoordinateEmbed {
-    /// `frequencies` `[1, F]` in radians per unit, or per decade if `log`; `weight` `[D, 2F]`.
+    /// `frequencies` `[F]` in radians per unit, or per decade if `log`; `weight` `[D, 2F]`.
     Fourier { frequencies: Tensor, weight: Tensor, log: bool },
     /// `[size, D]`.
     Category { table: Tensor, size: usize },
@@ -60,7 +60,7 @@ impl Embed {
                         .collect();
                     let fan_in = Init::fan_in(frequencies);
                     Ok(CoordinateEmbed::Fourier {
-                        frequencies: Tensor::from_vec(radians, (1, frequencies), parameters.device())?,
+                        frequencies: Tensor::from_vec(radians, frequencies, parameters.device())?,
                         weight: p.get("weight", &[width, 2 * frequencies], fan_in, Decay::Yes)?,
                         log,
                     })
@@ -106,7 +106,7 @@ impl Embed {
             (Values::Patches { weight, bias }, TokenValues::Patches(v)) => ops::linear(&own(v)?, weight, Some(bias))?,
             (Values::Codes { table, modality }, TokenValues::Codes(codes)) => {
                 let codes = own(codes)?;
-                table.index_select(&codes.flatten_all()?, 0)?.reshape((n, t, ()))?.broadcast_add(modality)?
+                ops::gather(table, &codes.flatten_all()?)?.reshape((n, t, ()))?.broadcast_add(modality)?
             }
             _ => {
                 return Err(crate::Error::Shape {
@@ -150,14 +150,12 @@ impl CoordinateEmbed {
         let all = known.iter().all(|k| *k == 1.0);
         let x = match self {
             Self::Fourier { frequencies, weight, .. } => {
-                let values = Tensor::from_vec(values, (n * t, 1), frequencies.device())?;
-                let angles = values.matmul(frequencies)?;
-                let waves = Tensor::cat(&[angles.sin()?, angles.cos()?], 1)?;
-                ops::linear(&waves, weight, None)?
+                let values = Tensor::from_vec(values, n * t, frequencies.device())?;
+                ops::linear(&ops::fourier(&values, frequencies)?, weight, None)?
             }
             Self::Category { table, .. } => {
                 let index: Vec<u32> = values.into_iter().map(|v| v as u32).collect();
-                table.index_select(&Tensor::from_vec(index, n * t, table.device())?, 0)?
+                ops::gather(table, &Tensor::from_vec(index, n * t, table.device())?)?
             }
         };
         let x = if all { x } else { x.broadcast_mul(&Tensor::from_vec(known, (n * t, 1), x.device())?)? };

@@ -3,7 +3,7 @@
 //! Legend of shapes: `B` batch, `T` tokens, `P` patch width, `C` coordinates, `D` model width.
 
 use crate::random::{self, Random};
-use crate::{Mode, Result};
+use crate::{Mode, Result, ops};
 use candle_core::{DType, Device, Tensor};
 use rand::Rng;
 use rand_distr::StandardNormal;
@@ -286,26 +286,22 @@ impl Segment {
     }
 }
 
-/// Puts row `i` of `x` `[N, ..]` at row `rows[i]` of a `[batch, ..]` tensor of zeros.
+/// Puts row `i` of `x` `[N, ..]` at row `rows[i]` of a `[batch, ..]` tensor of zeros; `rows` ascend.
 ///
 /// # Errors
-/// If `x` does not have as many rows as `rows`.
+/// If `x` does not have as many rows as `rows`, or one of them isn't below `batch`.
 pub fn scatter_rows(x: &Tensor, rows: &[u32], batch: usize) -> Result<Tensor> {
-    if rows.len() == batch {
+    if rows.len() == batch && x.dim(0)? == batch {
         return Ok(x.clone());
     }
-    let n = u32::try_from(x.dim(0)?).unwrap_or(u32::MAX);
-    // Rows without a source read one row of zeros behind the last.
-    let mut source = vec![n; batch];
-    for (i, row) in (0u32..).zip(rows) {
-        if let Some(place) = source.get_mut(*row as usize) {
-            *place = i;
-        }
+    let index = Tensor::new(rows, x.device())?;
+    if x.dtype() == DType::F32 {
+        return Ok(ops::scatter(x, &index, batch)?);
     }
-    let mut zero = x.dims().to_vec();
-    zero[0] = 1;
-    let zero = Tensor::zeros(zero, x.dtype(), x.device())?;
-    Ok(Tensor::cat(&[x, &zero], 0)?.index_select(&Tensor::new(source, x.device())?, 0)?)
+    // Flags and codes have no gradient, and are small.
+    let mut dims = x.dims().to_vec();
+    dims[0] = batch;
+    Ok(Tensor::zeros(dims, x.dtype(), x.device())?.index_add(&index, x, 0)?)
 }
 
 #[cfg(test)]

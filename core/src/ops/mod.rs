@@ -20,8 +20,12 @@ pub(crate) mod adamw;
 pub mod attention;
 #[cfg(test)]
 mod check;
+pub mod contrastive;
+pub mod cross_entropy;
 #[cfg(test)]
 mod emulation;
+pub mod fourier;
+pub mod gather;
 #[cfg(any(test, feature = "cuda"))]
 pub mod gpu;
 mod gradients;
@@ -31,6 +35,8 @@ pub mod memory;
 mod parts;
 mod pool;
 mod product;
+pub mod quantize;
+pub mod resample;
 mod simd;
 mod slices;
 pub mod stack;
@@ -38,8 +44,12 @@ mod tasks;
 
 pub use activation::{Activation, activation, gelu};
 pub use attention::{BlockMask, Mask, attention, cross_attention, self_attention};
+pub use cross_entropy::cross_entropy;
+pub use fourier::fourier;
+pub use gather::{gather, scatter};
 pub use gradients::Gradients;
 pub use layer_norm::{NormKind, layer_norm, norm};
 pub use linear::linear;
 pub use memory::{keep_large_buffers, peak_memory_bytes};
+pub use resample::resample;
 pub use stack::{Keep, Sequences, stack};

@@ -51,3 +51,16 @@ pub(super) fn with_all<R>(op: &'static str, tensors: &[&Tensor], f: impl FnOnce(
         .collect::<Result<_>>()?;
     Ok(f(&slices))
 }
+
+/// The numbers of a u32 tensor `[rows]` in any layout, of any length if `rows` is `None`.
+pub(super) fn indices(op: &'static str, name: &str, tensor: &Tensor, rows: Option<usize>) -> Result<Vec<u32>> {
+    if tensor.dtype() != DType::U32 {
+        bail!("{op}: expected `{name}` in u32, got {}", tensor.dtype().as_str());
+    }
+    match (tensor.dims(), rows) {
+        (&[got], Some(rows)) if got != rows => bail!("{op}: expected `{name}` of shape [{rows}], got [{got}]"),
+        (&[_], _) => tensor.to_vec1(),
+        (dims, Some(rows)) => bail!("{op}: expected `{name}` of shape [{rows}], got {dims:?}"),
+        (dims, None) => bail!("{op}: expected `{name}` of shape [rows], got {dims:?}"),
+    }
+}

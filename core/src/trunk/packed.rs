@@ -1,7 +1,7 @@
 //! The valid tokens of a batch, one after the other, so that nothing is computed on padding.
 
 use crate::Result;
-use crate::ops::Sequences;
+use crate::ops::{self, Sequences};
 use candle_core::Tensor;
 
 /// Where the valid tokens of a batch are.
@@ -9,9 +9,8 @@ pub(super) struct Packed {
     sequences: Sequences,
     batch: usize,
     tokens: usize,
-    /// Places of the valid tokens in the batch, and for each place one more than its token's number, 0 if it has none; none
-    /// where all are valid.
-    places: Option<(Tensor, Tensor)>,
+    /// Places of the valid tokens in the batch; none where all are valid.
+    places: Option<Tensor>,
 }
 
 impl Packed {
@@ -24,18 +23,8 @@ impl Packed {
         let places = if sequences.rows() == batch * tokens {
             None
         } else {
-            let mut count = 0;
-            let mut numbers = Vec::with_capacity(flags.len());
-            let mut places = Vec::with_capacity(sequences.rows());
-            for (place, flag) in (0u32..).zip(&flags) {
-                if *flag != 0 {
-                    places.push(place);
-                    count += 1;
-                }
-                numbers.push(if *flag != 0 { count } else { 0u32 });
-            }
-            let device = valid.device();
-            Some((Tensor::new(places, device)?, Tensor::new(numbers, device)?))
+            let valid_places = (0u32..).zip(&flags).filter(|(_, flag)| **flag != 0).map(|(place, _)| place);
+            Some(Tensor::new(valid_places.collect::<Vec<u32>>(), valid.device())?)
         };
         Ok(Self { sequences, batch, tokens, places })
     }
@@ -49,7 +38,7 @@ impl Packed {
     pub(super) fn pack(&self, x: &Tensor) -> Result<Tensor> {
         let flat = x.reshape((self.batch * self.tokens, x.dim(2)?))?;
         Ok(match &self.places {
-            Some((places, _)) => flat.index_select(places, 0)?,
+            Some(places) => ops::gather(&flat, places)?,
             None => flat,
         })
     }
@@ -58,11 +47,7 @@ impl Packed {
     pub(super) fn unpack(&self, x: &Tensor) -> Result<Tensor> {
         let width = x.dim(1)?;
         let flat = match &self.places {
-            // Row 0 is what a place without a token gets.
-            Some((_, numbers)) => {
-                let nothing = Tensor::zeros((1, width), x.dtype(), x.device())?;
-                Tensor::cat(&[&nothing, x], 0)?.index_select(numbers, 0)?
-            }
+            Some(places) => ops::scatter(x, places, self.batch * self.tokens)?,
             None => x.clone(),
         };
         Ok(flat.reshape((self.batch, self.tokens, width))?)

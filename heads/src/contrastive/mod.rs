@@ -11,17 +11,20 @@
 //! Sources: Radford et al. 2021 (CLIP, InfoNCE in both directions), Zhai et al. 2023 (SigLIP, one
 //! logistic loss per pair of objects).
 
+mod at_most;
 mod config;
-mod loss;
+#[cfg(test)]
+mod plain;
 mod projection;
 #[cfg(test)]
 mod tests;
 
 pub use config::{ContrastiveConfig, Loss, ProjectionKind};
 
+use at_most::at_most;
 use candle_core::{DType, Tensor};
-use loss::{at_most, top1};
 use panchroma_core::head::EMBEDDING;
+use panchroma_core::ops::contrastive::{Contrast, infonce, sigmoid};
 use panchroma_core::tokens::scatter_rows;
 use panchroma_core::{
     Batch, Decay, Descriptor, Features, Forward, Head, HeadContext, HeadOutput, Init, Result, Section, View, ops,
@@ -118,14 +121,11 @@ impl Contrastive {
     }
 
     /// Loss and share of objects whose partner is the most similar one.
-    fn pair(&self, a: &Tensor, b: &Tensor, scale: &Tensor) -> Result<(Tensor, Tensor)> {
-        // `linear` is `a bᵀ`: all similarities, with a gradient, on all cores.
-        let logits = ops::linear(a, b, None)?.broadcast_mul(scale)?;
-        let loss = match &self.bias {
-            None => loss::infonce(&logits)?,
-            Some(bias) => loss::sigmoid(&logits.broadcast_add(bias)?)?,
-        };
-        Ok((loss, top1(&logits.detach())?))
+    fn pair(&self, a: &Tensor, b: &Tensor, scale: &Tensor) -> Result<Contrast> {
+        Ok(match &self.bias {
+            None => infonce(a, b, scale)?,
+            Some(bias) => sigmoid(a, b, scale, bias)?,
+        })
     }
 
     /// What is used of the parameter: its exponential, at most [`MAX_LOGIT_SCALE`].
@@ -159,7 +159,8 @@ impl Head for Contrastive {
                 continue;
             }
             let (left, right) = (select(&left.vectors, left_rows)?, select(&right.vectors, right_rows)?);
-            let (loss, accuracy) = self.pair(&left, &right, &scale)?;
+            let Contrast { loss, top1 } = self.pair(&left, &right, &scale)?;
+            let accuracy = Tensor::new(top1 as f32, loss.device())?;
             output.metrics.insert(format!("loss.{a}-{b}"), loss.detach());
             output.metrics.insert(format!("accuracy.{a}-{b}"), accuracy);
             losses.push(loss);
@@ -191,5 +192,5 @@ fn select(x: &Tensor, rows: Vec<u32>) -> Result<Tensor> {
         // Callers give rows in increasing order, each once.
         return Ok(x.clone());
     }
-    Ok(x.index_select(&Tensor::new(rows, x.device())?, 0)?)
+    Ok(ops::gather(x, &Tensor::new(rows, x.device())?)?)
 }

@@ -1,6 +1,7 @@
 //! Losses against naive loops in f64, gradients against central differences.
 
-use super::loss;
+use super::at_most::at_most;
+use super::plain;
 use crate::testing::{assert_close, features, head, plain_batch, vectors};
 use candle_core::{Device, Tensor, Var};
 use panchroma_core::{Features, Forward, Head, HeadOutput, Result, View};
@@ -100,14 +101,14 @@ fn the_sigmoid_loss_equals_a_naive_loop() -> Result<()> {
 #[test]
 fn losses_of_extreme_logits_are_finite_with_finite_gradients() -> Result<()> {
     let logits = Var::new(&[[3e4f32, -3e4, 0.0], [3e4, -3e4, 0.0], [0.0, 0.0, 0.0]], &Device::Cpu)?;
-    for value in [loss::infonce(&logits)?, loss::sigmoid(&logits)?] {
+    for value in [plain::infonce(&logits)?, plain::sigmoid(&logits)?] {
         assert!(value.to_scalar::<f32>()?.is_finite());
         let gradients = value.backward()?;
         let gradient = gradients.get(&logits).expect("it depends on the logits").flatten_all()?.to_vec1::<f32>()?;
         assert!(gradient.iter().all(|g| g.is_finite()), "{gradient:?}");
     }
     // -y σ(-y 0) is 1/2 off the diagonal and -1/2 on it, over three rows; also exactly at zero.
-    let gradients = loss::sigmoid(&logits)?.backward()?;
+    let gradients = plain::sigmoid(&logits)?.backward()?;
     let last = gradients.get(&logits).expect("it depends on the logits").get(2)?.to_vec1::<f32>()?;
     let last: Vec<f64> = last.into_iter().map(f64::from).collect();
     assert_close(&last, &[1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0], 1e-6);
@@ -236,7 +237,7 @@ fn the_scale_stays_at_its_maximum_but_can_come_back() -> Result<()> {
     // Gradient 2 leads down and stays, gradient -2 leads further up and goes.
     for (x, factor, expected) in [(9f32, 2.0, 2.0), (9.0, -2.0, 0.0), (1.0, -2.0, -2.0)] {
         let x = Var::new(x, &Device::Cpu)?;
-        let gradients = (loss::at_most(&x, 4.0)? * factor)?.backward()?;
+        let gradients = (at_most(&x, 4.0)? * factor)?.backward()?;
         assert_eq!(gradients.get(&x).expect("it depends on x").to_scalar::<f32>()?, expected);
     }
     Ok(())
@@ -255,7 +256,26 @@ fn a_temperature_that_is_not_learned_is_no_parameter() -> Result<()> {
 fn accuracy_is_the_share_of_rows_and_columns_that_find_their_partner() -> Result<()> {
     // Rows 0 and 2 have their largest value on the diagonal, of the columns 0, 1 and 2 only 2.
     let logits = Tensor::new(&[[2f32, 1.0, 0.0], [5.0, 0.0, 1.0], [0.0, 3.0, 4.0]], &Device::Cpu)?;
-    assert_close(&[f64::from(loss::top1(&logits)?.to_scalar::<f32>()?)], &[0.5], 1e-6);
+    assert_close(&[f64::from(plain::top1(&logits)?.to_scalar::<f32>()?)], &[0.5], 1e-6);
+    Ok(())
+}
+
+#[test]
+fn what_the_head_computes_in_blocks_equals_the_plain_losses() -> Result<()> {
+    for (kind, toml) in [("infonce", "temperature = 0.2"), ("sigmoid", "loss = \"sigmoid\"\nbias = -2.0")] {
+        let (head, _) = head("contrastive", &["a", "b"], WIDTH, &format!("dimensions = 5\n{toml}"))?;
+        let output = forward(head.as_ref(), &Two::new()?.features(), 6)?;
+        let similarities = similarities(&output, "a", "b", &BOTH)?.concat();
+        let similarities: Vec<f32> = similarities.into_iter().map(|s| s as f32).collect();
+        let logits = (Tensor::from_vec(similarities, (4, 4), &Device::Cpu)? * number(&output, "logit_scale")?)?;
+        let expected = match kind {
+            "infonce" => plain::infonce(&logits)?,
+            _ => plain::sigmoid(&(&logits - 2.0)?)?,
+        };
+        assert_close(&[loss_value(&output)?], &[f64::from(expected.to_scalar::<f32>()?)], 1e-5);
+        let top1 = f64::from(plain::top1(&logits)?.to_scalar::<f32>()?);
+        assert_close(&[number(&output, "accuracy.a-b")?], &[top1], 1e-6);
+    }
     Ok(())
 }
 

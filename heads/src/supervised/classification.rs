@@ -1,8 +1,9 @@
 //! Kind `classification`: a class per object.
 
-use super::{Layer, known};
+use super::Layer;
 use candle_core::{D, DType, Tensor};
-use candle_nn::ops::log_softmax;
+use candle_nn::ops::softmax;
+use panchroma_core::ops::cross_entropy::{IGNORED, cross_entropy};
 use panchroma_core::{
     Batch, Column, Descriptor, Features, Forward, Head, HeadContext, HeadOutput, Result, Section, View,
 };
@@ -77,26 +78,25 @@ impl Head for Classification {
 
     /// Predictions: `probabilities` `[B, classes]`. Metrics: `accuracy`.
     fn forward(&self, features: &Features, batch: &Batch, _context: &Forward) -> Result<HeadOutput> {
-        let logits = log_softmax(&self.layer.forward(features)?, D::Minus1)?;
+        let logits = self.layer.forward(features)?;
         let mut output = HeadOutput::default();
-        output.predictions.insert("probabilities".into(), logits.detach().exp()?);
+        output.predictions.insert("probabilities".into(), softmax(&logits.detach(), D::Minus1)?);
         let number = |name: String| {
             let place = self.config.classes.iter().position(|class| *class == name)?;
             u32::try_from(place).ok()
         };
-        let targets = batch.rows.texts(&self.config.target)?.into_iter().map(|t| t.and_then(number)).collect();
-        let (rows, targets) = known(targets, &features.joint.present);
-        if rows.is_empty() {
+        let texts = batch.rows.texts(&self.config.target)?;
+        let known = texts.into_iter().zip(&features.joint.present).map(|(t, p)| t.filter(|_| *p).and_then(number));
+        let targets: Vec<u32> = known.map(|target| target.unwrap_or(IGNORED)).collect();
+        let count = targets.iter().filter(|target| **target != IGNORED).count();
+        if count == 0 {
             return Ok(output);
         }
-        let device = logits.device();
-        let logits = logits.index_select(&Tensor::new(rows, device)?, 0)?;
-        let targets = Tensor::new(targets, device)?;
-        let own = logits.gather(&targets.unsqueeze(1)?, 1)?.mean_all()?;
-        let smoothing = self.config.label_smoothing;
-        output.loss = Some(((own * (smoothing - 1.0))? - (logits.mean_all()? * smoothing)?)?);
+        let targets = Tensor::new(targets, logits.device())?;
+        output.loss = Some(cross_entropy(&logits, &targets, self.config.label_smoothing, None)?);
+        // No class has the number of an ignored target.
         let right = logits.detach().argmax(D::Minus1)?.eq(&targets)?;
-        output.metrics.insert("accuracy".into(), right.to_dtype(DType::F32)?.mean_all()?);
+        output.metrics.insert("accuracy".into(), (right.to_dtype(DType::F32)?.sum_all()? / count as f64)?);
         Ok(output)
     }
 }

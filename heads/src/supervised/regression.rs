@@ -3,7 +3,7 @@
 use super::{Layer, known};
 use candle_core::Tensor;
 use panchroma_core::{
-    Batch, Column, Descriptor, Features, Forward, Head, HeadContext, HeadOutput, Result, Section, View,
+    Batch, Column, Descriptor, Features, Forward, Head, HeadContext, HeadOutput, Result, Section, View, ops,
 };
 
 /// What is done to a target before it is predicted.
@@ -128,7 +128,7 @@ impl Head for Regression {
             return Ok(output);
         }
         let device = answers.device();
-        let wrong = (answers.index_select(&Tensor::new(rows, device)?, 0)? - Tensor::new(targets, device)?)?;
+        let wrong = (ops::gather(&answers, &Tensor::new(rows, device)?)? - Tensor::new(targets, device)?)?;
         let loss = match self.config.loss {
             RegressionLoss::Mse => (wrong.sqr()? * 0.5)?,
             RegressionLoss::Huber => huber(&wrong)?,

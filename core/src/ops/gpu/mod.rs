@@ -86,6 +86,8 @@ pub mod activation;
 pub mod adamw;
 #[path = "../attention/launch.rs"]
 pub mod attention;
+#[path = "../contrastive/launch.rs"]
+pub mod contrastive;
 #[path = "../cross_entropy/launch.rs"]
 pub mod cross_entropy;
 #[path = "../fourier/launch.rs"]
@@ -94,8 +96,6 @@ pub mod fourier;
 pub mod gather;
 #[path = "../layer_norm/launch.rs"]
 pub mod layer_norm;
-#[path = "../pair_loss/launch.rs"]
-pub mod pair_loss;
 #[path = "../quantize/launch.rs"]
 pub mod quantize;
 #[path = "../resample/launch.rs"]

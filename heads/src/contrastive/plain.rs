@@ -1,9 +1,9 @@
-//! Similarities -> loss, as plain functions of tensors.
+//! The losses as plain functions of all `N x N` logits: what tests compare the blocked operation with.
 //!
 //! Every maximum that is subtracted for stability is detached: it drops out of the result, so it
 //! must not get a gradient (that of a tie would be wrong).
 
-use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{D, DType, Result, Tensor};
 
 /// Mean of both directions' cross entropy, row `i` and column `i` belonging together.
 ///
@@ -50,34 +50,4 @@ pub(super) fn top1(logits: &Tensor) -> Result<Tensor> {
     let own = Tensor::arange(0u32, u32::try_from(logits.dim(0)?).unwrap_or(u32::MAX), logits.device())?;
     let found = |best: Tensor| best.eq(&own)?.to_dtype(DType::F32)?.mean_all();
     (found(logits.argmax(D::Minus1)?)? + found(logits.argmax(0)?)?)? * 0.5
-}
-
-/// `min(x, bound)`, whose gradient is kept beyond the bound if it leads back.
-///
-/// The gradient of a plain minimum is zero there: a parameter that once got beyond its bound would
-/// never leave it.
-pub(super) fn at_most(x: &Tensor, bound: f64) -> Result<Tensor> {
-    x.apply_op1(AtMost(bound as f32))
-}
-
-struct AtMost(f32);
-
-impl CustomOp1 for AtMost {
-    fn name(&self) -> &'static str {
-        "at_most"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (CpuStorage::F32(values), Some((start, end))) = (storage, layout.contiguous_offsets()) else {
-            bail!("at_most: expected contiguous f32");
-        };
-        let values = values.get(start..end).unwrap_or_default().iter().map(|v| v.min(self.0)).collect();
-        Ok((CpuStorage::F32(values), layout.shape().clone()))
-    }
-
-    fn bwd(&self, x: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        // A step goes against the gradient, so that a positive one leads back.
-        let beyond = x.ge(self.0)?;
-        Ok(Some(beyond.where_cond(&gradient.relu()?, gradient)?))
-    }
 }

@@ -1,0 +1,120 @@
+//! Quantizers against their definitions, and their gradients against central differences of what is rounded.
+
+use super::{Quantized, fsq, lfq, quantile};
+use crate::ops::check::{assert_close, assert_same_on_any_threads, filled, numbers, run};
+use candle_core::{DType, Device, Result, Tensor};
+
+fn squeezed(z: f64, levels: u32) -> f64 {
+    let half = (f64::from(levels) - 1.0) * 1.001 / 2.0;
+    let offset = if levels.is_multiple_of(2) { 0.5 } else { 0.0 };
+    (z + (offset / half).atanh()).tanh() * half - offset
+}
+
+#[test]
+fn fsq_equals_its_definition() -> Result<()> {
+    let levels = [8_u32, 5, 2, 3];
+    for rows in [0, 1, 127, 129] {
+        let z = (filled(&[rows, 4], 1)? * 3.0)?;
+        let Quantized { values, codes } = fsq(&z, &levels)?;
+        let (z, codes) = (numbers(&z)?, codes.to_vec1::<u32>()?);
+        let (mut expected, mut expected_codes) = (Vec::new(), Vec::new());
+        for row in z.chunks(4) {
+            let mut code = 0;
+            let mut radix = 1;
+            for (z, levels) in row.iter().zip(levels) {
+                let whole = squeezed(*z, levels).round_ties_even();
+                expected.push(whole / f64::from(levels / 2));
+                code += (whole + f64::from(levels / 2)) as u32 * radix;
+                radix *= levels;
+            }
+            expected_codes.push(code);
+        }
+        assert_close("values", &numbers(&values)?, &expected, 1e-6);
+        assert_eq!(codes, expected_codes);
+        assert!(codes.iter().all(|code| *code < levels.iter().product()));
+    }
+    Ok(())
+}
+
+#[test]
+fn fsq_has_the_slope_of_the_squeezed_value() -> Result<()> {
+    let levels = [8_u32, 5];
+    let z = (filled(&[9, 2], 1)? * 3.0)?;
+    let (_, gradients) = run(&[z.clone()], |t| Ok(fsq(&t[0], &levels)?.values))?;
+    let weights = numbers(&filled(&[9, 2], 99)?)?;
+    let expected: Vec<f64> = numbers(&z)?
+        .iter()
+        .zip(&weights)
+        .enumerate()
+        .map(|(at, (z, weight))| {
+            let levels = levels[at % 2];
+            let slope = (squeezed(z + 1e-6, levels) - squeezed(z - 1e-6, levels)) / 2e-6;
+            weight * slope / f64::from(levels / 2)
+        })
+        .collect();
+    assert_close("gradient", &numbers(&gradients[0])?, &expected, 1e-5);
+    Ok(())
+}
+
+#[test]
+fn fsq_reaches_all_levels_and_no_more() -> Result<()> {
+    for levels in [2_u32, 3, 4, 5, 8] {
+        let z: Vec<f32> =
+            [-1e30_f32, -10.0].into_iter().chain((-50..50).map(|i| i as f32 / 10.0)).chain([10.0, 1e30]).collect();
+        let z = Tensor::from_vec(z.clone(), (z.len(), 1), &Device::Cpu)?;
+        let mut codes = fsq(&z, &[levels])?.codes.to_vec1::<u32>()?;
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes, (0..levels).collect::<Vec<_>>());
+    }
+    Ok(())
+}
+
+#[test]
+fn lfq_gives_signs_bits_and_the_gradient_as_it_comes() -> Result<()> {
+    let z = Tensor::new(&[[0.5_f32, -0.5, 0.0], [-1e30, 1e-40, f32::NAN]], &Device::Cpu)?;
+    let Quantized { values, codes } = lfq(&z)?;
+    assert_eq!(values.to_vec2::<f32>()?, [[1.0, -1.0, -1.0], [-1.0, 1.0, -1.0]]);
+    assert_eq!(codes.to_vec1::<u32>()?, [1, 2]);
+    let (_, gradients) = run(&[filled(&[5, 3], 1)?], |t| Ok(lfq(&t[0])?.values))?;
+    assert_eq!(numbers(&gradients[0])?, numbers(&filled(&[5, 3], 99)?)?);
+    Ok(())
+}
+
+#[test]
+fn quantiles_are_bins_between_edges() -> Result<()> {
+    let (edges, centres) = ([0.0, 1.0, 2.0, 4.0], [0.5, 1.5, 3.0]);
+    let x = Tensor::new(&[[-5.0_f32, 0.0, 0.99], [1.0, 2.0, 99.0]], &Device::Cpu)?;
+    let Quantized { values, codes } = quantile(&x, &edges, &centres)?;
+    assert_eq!(codes.to_vec2::<u32>()?, [[0, 0, 0], [1, 2, 2]]);
+    assert_eq!(values.to_vec2::<f32>()?, [[0.5, 0.5, 0.5], [1.5, 3.0, 3.0]]);
+    let (_, gradients) = run(&[filled(&[2, 3], 1)?], |t| Ok(quantile(&t[0], &edges, &centres)?.values))?;
+    assert_eq!(numbers(&gradients[0])?, numbers(&filled(&[2, 3], 99)?)?);
+    assert_eq!(quantile(&Tensor::new(&[f32::NAN], &Device::Cpu)?, &edges, &centres)?.codes.to_vec1::<u32>()?, [0]);
+    Ok(())
+}
+
+#[test]
+fn a_strided_view_and_threads_change_nothing() -> Result<()> {
+    let x = filled(&[4, 700], 1)?;
+    let view = x.t()?;
+    let (a, b) = (fsq(&view, &[8, 5, 5, 5])?, fsq(&view.contiguous()?, &[8, 5, 5, 5])?);
+    assert_eq!(a.codes.to_vec1::<u32>()?, b.codes.to_vec1::<u32>()?);
+    assert_same_on_any_threads(&[filled(&[9001, 4], 1)?], |t| Ok(fsq(&t[0], &[8, 5, 5, 5])?.values))
+}
+
+#[test]
+fn what_does_not_fit_is_named() -> Result<()> {
+    let message = |result: Result<Quantized>| result.err().map(|e| e.to_string()).unwrap_or_default();
+    let z = filled(&[2, 3], 1)?;
+    assert!(message(fsq(&z, &[8, 5])).contains("fsq: expected `z` of shape [.., 2], got [2, 3]"));
+    assert!(message(fsq(&z, &[8, 1, 5])).contains("fsq: expected at least 2 levels, got 1 for dimension 1"));
+    assert!(message(fsq(&z, &[1 << 16, 1 << 16, 2])).contains("fsq: expected at most 2^32 codes"));
+    assert!(message(lfq(&filled(&[2, 33], 1)?)).contains("lfq: expected at most 32 dimensions, got [2, 33]"));
+    assert!(message(lfq(&z.to_dtype(DType::F64)?)).contains("lfq: expected `z` in f32, got f64"));
+    assert!(message(quantile(&z, &[0.0, 1.0], &[])).contains("one edge more than centres, got 2 and 0"));
+    assert!(
+        message(quantile(&z, &[0.0, 2.0, 1.0], &[0.0; 2])).contains("expected edges that rise, got 1 after 2 at 2")
+    );
+    Ok(())
+}
