@@ -4,7 +4,7 @@
 //!
 //! Prints `seconds=S` (median of a step) or `megabytes=M` (peak of the process), then what must agree with the peer.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use panchroma_core::ops::{self, Gradients};
 use panchroma_core::train::{AdamW, Group};
 use panchroma_core::trunk::{Encoder, EncoderConfig, PoolKind};
@@ -104,9 +104,9 @@ fn main() -> Result<()> {
             net.encode(&x, &valid, Mode::Evaluate)?;
         } else {
             let rows = net.encode(&x, &valid, Mode::Train)?.reshape((batch * tokens, ()))?;
-            let rows = if all { rows } else { rows.index_select(&places, 0)? };
+            let rows = if all { rows } else { ops::gather(&rows, &places)? };
             let logits = ops::linear(&rows, &net.head[0], Some(&net.head[1]))?;
-            let loss = cross_entropy(&logits, &targets)?;
+            let loss = ops::cross_entropy(&logits, &targets, 0.0, None)?;
             gradients.clear();
             gradients.backward(&loss)?;
             optimizer.step(&gradients, 1e-3, Some(1.0))?;
@@ -122,12 +122,4 @@ fn main() -> Result<()> {
     };
     println!("{measured} tokens={} width={} depth={}", targets.dim(0)?, shape.width, shape.depth);
     Ok(())
-}
-
-fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
-    let logits = logits.to_dtype(DType::F32)?;
-    let m = logits.detach().max_keepdim(1)?;
-    let log_sum = (logits.broadcast_sub(&m)?.exp()?.sum_keepdim(1)?.log()? + m)?;
-    let own = logits.gather(&targets.unsqueeze(1)?, 1)?;
-    Ok((log_sum - own)?.mean_all()?)
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stderr, reason = "this is the command line: here is where things are said")]
 
+mod bench;
 mod check;
 mod completions;
 mod data;
@@ -47,6 +48,8 @@ enum Command {
     Train(train::TrainArgs),
     /// Show what training would do and cost, and check config and data, without training
     Check(check::CheckArgs),
+    /// Measure how fast a config trains and embeds on this machine; nothing is written
+    Bench(bench::BenchArgs),
     /// Write the embeddings of a catalogue's objects to a Parquet file
     Embed(embed::EmbedArgs),
     /// Measure a trained run again: retrieval and probes on held-out objects
@@ -114,6 +117,7 @@ pub fn main() -> ExitCode {
     let (json, result) = match cli.command {
         Command::Train(args) => (args.json(), train::run(&args)),
         Command::Check(args) => (args.json(), check::run(&args)),
+        Command::Bench(args) => (args.json(), bench::run(&args)),
         Command::Embed(args) => (args.json(), embed::run(&args)),
         Command::Probe(args) => (args.json(), probe::run(&args)),
         Command::Data(command) => (command.json(), data::run(&command)),

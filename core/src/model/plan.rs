@@ -66,9 +66,6 @@ impl Model {
             }
         }
         let total: usize = parameters.values().sum();
-        let views: BTreeSet<View> = self.heads.iter().map(|h| h.head.view()).collect();
-        let trunk: f64 = views.iter().map(|v| self.trunk.flops(batch, &tokens, *v)).sum();
-        let heads: f64 = self.heads.iter().map(|h| h.head.flops(batch)).sum();
         let blocks = depth.values().map(BTreeSet::len).max().unwrap_or(1).max(1);
         // Measured: about 20 floats of each token's width are kept per block until backward.
         let kept = (batch * tokens.iter().sum::<usize>() * self.trunk.width() * blocks * 20 * 4) as f64;
@@ -77,11 +74,33 @@ impl Model {
             heads: self.heads.iter().map(NamedHead::plan).collect(),
             parameters,
             batch,
-            // Backward does the work twice: once for inputs, once for weights.
-            flops_per_step: 3.0 * (trunk + heads),
+            flops_per_step: self.flops(batch, &tokens),
             parameter_bytes: (total * 4 * 4) as f64,
-            activation_bytes: kept * views.len() as f64,
+            activation_bytes: kept * self.views().len() as f64,
         }
+    }
+}
+
+impl Model {
+    /// What its heads ask for.
+    fn views(&self) -> BTreeSet<View> {
+        self.heads.iter().map(|h| h.head.view()).collect()
+    }
+
+    /// Floating-point operations of a step, forward and backward, for `batch` objects with so many tokens each per modality, in
+    /// the config's order.
+    fn flops(&self, batch: usize, tokens: &[usize]) -> f64 {
+        let trunk: f64 = self.views().iter().map(|view| self.trunk.flops(batch, tokens, *view)).sum();
+        let heads: f64 = self.heads.iter().map(|h| h.head.flops(batch)).sum();
+        // Backward does the work twice: once for inputs, once for weights.
+        3.0 * (trunk + heads)
+    }
+
+    /// The same for a batch that holds `tokens` valid tokens in all per modality, taken as if objects shared them evenly.
+    pub(crate) fn flops_of(&self, batch: usize, tokens: &BTreeMap<String, usize>) -> f64 {
+        let own = |part: &Part| tokens.get(&part.name).copied().unwrap_or(0);
+        let each: Vec<usize> = self.parts.iter().map(|part| own(part).div_ceil(batch.max(1))).collect();
+        self.flops(batch, &each)
     }
 }
 

@@ -234,7 +234,7 @@ const FIT_ROWS: usize = 1024;
 /// be noticed.
 const GUARD_BATCH: usize = 64;
 
-fn groups(experiment: &Experiment) -> Vec<Group> {
+pub(super) fn groups(experiment: &Experiment) -> Vec<Group> {
     let config = &experiment.train;
     let own = config.group.iter().map(|g| Group {
         prefix: g.prefix.clone(),

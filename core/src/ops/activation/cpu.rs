@@ -40,7 +40,7 @@ fn sigmoid<const FMA: bool>(x: f32) -> f32 {
 /// hyperbolic tangent.
 #[inline(always)]
 fn gelu_tanh<const FMA: bool>(x: f32) -> (f32, f32) {
-    const TWICE: f32 = 1.595_769_1;
+    const TWICE: f32 = 1.595_769;
     const CUBE: f32 = 0.044_715;
     // Beyond these the share is 0 or 1 anyway, and the cube would overflow.
     let near = x.clamp(-30.0, 30.0);

@@ -116,8 +116,8 @@ pub(super) fn backward(grad: &[f32], samples: usize, places: &Places, weights: &
 /// Calls `f` with the number of each row of `[B, G]` and the row.
 fn by_rows(out: &mut [f32], places: &Places, f: impl Fn(usize, &mut [f32]) + Sync) {
     let points = places.points;
-    if points > 0 {
-        let rows = light_rows(out.len() / points, points);
-        out.par_chunks_mut(points).enumerate().with_min_len(rows).for_each(|(row, out)| f(row, out));
+    if let Some(rows) = out.len().checked_div(points) {
+        let least = light_rows(rows, points);
+        out.par_chunks_mut(points).enumerate().with_min_len(least).for_each(|(row, out)| f(row, out));
     }
 }

@@ -33,7 +33,7 @@ impl AttentionBranch {
         mask: Mask,
     ) -> Result<Self> {
         let width = norm.gamma.elem_count();
-        if heads == 0 || width % heads != 0 {
+        if !width.is_multiple_of(heads) {
             bail!("{OP}: expected a width that is a multiple of {heads} heads, got {width}");
         }
         norm.require(width)?;
