@@ -4,12 +4,15 @@
 //!
 //! Prints `seconds=S`, the median of a forward and a backward pass, then what must agree with the peer.
 
+#![expect(clippy::print_stdout, reason = "what it measured is its output")]
+
 use candle_core::{DType, Device, Tensor, Var};
 use panchroma_core::ops::contrastive::{infonce, sigmoid};
 use panchroma_core::ops::quantize::{fsq, lfq};
-use panchroma_core::ops::{self, Activation, Mask, NormKind};
+use panchroma_core::ops::stack::{AttentionBranch, Branch, LinearParameters, MlpBranch, NormParameters};
+use panchroma_core::ops::{self, Activation, Keep, Mask, NormKind, Sequences};
 use panchroma_core::train::{AdamW, Group};
-use panchroma_core::{Decay, Parameter, Result};
+use panchroma_core::{Decay, Init, Parameter, Parameters, Result};
 use std::time::Instant;
 
 /// Passes whose median counts, after two that don't.
@@ -110,7 +113,7 @@ fn case(name: &str) -> Result<Option<Case>> {
 /// Norm, clipping and AdamW over 11 million numbers in 76 tensors.
 fn adamw() -> Result<f64> {
     let parameter = |i: usize| -> Result<(String, Parameter)> {
-        let shape: &[usize] = if i % 2 == 0 { &[764, D] } else { &[D] };
+        let shape: &[usize] = if i.is_multiple_of(2) { &[764, D] } else { &[D] };
         Ok((format!("w{i}"), Parameter { var: normal(shape)?, decay: Decay::Yes }))
     };
     let parameters = (0..76).map(parameter).collect::<Result<Vec<_>>>()?;
@@ -129,6 +132,39 @@ fn adamw() -> Result<f64> {
     Ok(median(&mut seconds))
 }
 
+/// A branch of a transformer as training runs it: norm, products, attention or activation, residual.
+fn branch(name: &str) -> Result<Option<f64>> {
+    let norm = || -> Result<NormParameters> {
+        let (gamma, beta) = (normal(&[D])?.into_inner(), Some(normal(&[D])?.into_inner()));
+        Ok(NormParameters { kind: NormKind::Layer, gamma, beta, eps: 1e-5 })
+    };
+    let p = Parameters::new(1, &Device::Cpu);
+    let map = |name: &str, outputs: usize, inputs: usize| -> Result<LinearParameters> {
+        let weight = p.get(&format!("{name}.weight"), &[outputs, inputs], Init::fan_in(inputs), Decay::Yes)?;
+        Ok(LinearParameters { weight, bias: Some(p.get(&format!("{name}.bias"), &[outputs], Init::Zeros, Decay::No)?) })
+    };
+    let branch = match name {
+        "mlp_branch" => Branch::Mlp(MlpBranch::new(norm()?, map("in", N, D)?, map("out", D, N)?, Activation::Gelu)?),
+        "attention_branch" => {
+            Branch::Attention(AttentionBranch::new(norm()?, map("qkv", 3 * D, D)?, map("out", D, D)?, H, Mask::Full)?)
+        }
+        _ => return Ok(None),
+    };
+    let (branches, sequences) = (std::sync::Arc::from([branch]), Sequences::new(vec![T; B]));
+    let mut gradients = ops::Gradients::new(&p.all())?;
+    let x = normal(&[M, D])?;
+    let dy = x.as_tensor().ones_like()?;
+    let mut seconds = Vec::new();
+    for _ in 0..PASSES + 2 {
+        let start = Instant::now();
+        let y = ops::stack(x.as_tensor(), &branches, &sequences, vec![None], Keep::All)?;
+        gradients.clear();
+        gradients.backward(&GivenGradient::of(&y, &dy)?)?;
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    Ok(Some(median(&mut seconds)))
+}
+
 fn median(seconds: &mut Vec<f64>) -> f64 {
     seconds.drain(..2);
     seconds.sort_by(f64::total_cmp);
@@ -142,9 +178,12 @@ fn main() -> Result<()> {
         println!("seconds={:.6} {name}", adamw()?);
         return Ok(());
     }
+    if let Some(seconds) = branch(&name)? {
+        println!("seconds={seconds:.6} {name}");
+        return Ok(());
+    }
     let Some((vars, op)) = case(&name)? else {
-        eprintln!("no operation `{name}`");
-        std::process::exit(2);
+        return Err(candle_core::Error::Msg(format!("no operation `{name}`")).into());
     };
     let tensors: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
     let dy = op(&tensors)?.ones_like()?;

@@ -4,6 +4,8 @@
 //!
 //! Prints `seconds=S` (median of a step) or `megabytes=M` (peak of the process), then what must agree with the peer.
 
+#![expect(clippy::print_stdout, reason = "what it measured is its output")]
+
 use candle_core::{Device, Tensor};
 use panchroma_core::ops::{self, Gradients};
 use panchroma_core::train::{AdamW, Group};

@@ -155,7 +155,27 @@ def adamw():
     return step
 
 
+def branch(kind):
+    x, g, b = normal(M, D), normal(D), normal(D)
+    first = 3 * D if kind == "attention" else N
+    w1, b1 = normal(first, D), normal(first)
+    w2, b2 = normal(D, D if kind == "attention" else N), normal(D)
+
+    def mlp():
+        return x + F.linear(F.gelu(F.linear(F.layer_norm(x, (D,), g, b), w1, b1)), w2, b2)
+
+    def attention():
+        qkv = F.linear(F.layer_norm(x, (D,), g, b), w1, b1)
+        q, k, v = qkv.view(B, T, 3, H, K).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, k, v)
+        return x + F.linear(y.transpose(1, 2).reshape(M, D), w2, b2)
+
+    return mlp if kind == "mlp" else attention
+
+
 cases = {
+    "mlp_branch": lambda: branch("mlp"),
+    "attention_branch": lambda: branch("attention"),
     "attention": lambda: attention(B, T),
     "attention_causal": lambda: attention(B, T, True),
     "attention_long": lambda: attention(2, 1024),

@@ -175,6 +175,22 @@ pub(super) fn normal_cdf<const FMA: bool>(x: f32) -> f32 {
     if x < 0.0 { tail } else { 1.0 - tail }
 }
 
+/// `tanh(x)`, relative error below 3e-7.
+///
+/// Source: Cephes `tanhf` (Moshier 1989): a polynomial below 0.625, else `1 - 2 / (exp(2 |x|) + 1)`.
+#[inline(always)]
+pub(super) fn tanh<const FMA: bool>(x: f32) -> f32 {
+    let size = x.abs();
+    let square = x * x;
+    let mut p = -5.704_988_7e-3_f32;
+    for c in [2.063_908_8e-2_f32, -5.373_971_5e-2, 1.333_144_2e-1, -3.333_328_1e-1] {
+        p = fma::<FMA>(p, square, c);
+    }
+    let near = fma::<FMA>(p * square, x, x);
+    let far = (1.0 - 2.0 / (exp::<FMA>(2.0 * size) + 1.0)).copysign(x);
+    if size < 0.625 { near } else { far }
+}
+
 #[inline(always)]
 fn add_rows_body<const FMA: bool>(sums: &mut [f32], rows: &[f32]) {
     if sums.is_empty() {
@@ -210,6 +226,16 @@ mod tests {
         assert!(worst_relative(-87.0, 88.0, exp::<false>, f64::exp) < 2e-7);
         assert_eq!((exp::<false>(f32::NEG_INFINITY), exp::<false>(0.0)), (0.0, 1.0));
         assert!(exp::<false>(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn tanh_is_exact_to_rounding() {
+        for (from, to) in [(-20.0, -0.62), (-0.63, -1e-6), (1e-6, 0.63), (0.62, 20.0)] {
+            assert!(worst_relative(from, to, tanh::<true>, f64::tanh) < 3e-7);
+            assert!(worst_relative(from, to, tanh::<false>, f64::tanh) < 3e-7);
+        }
+        assert_eq!([0.0, 1e30, -1e30].map(tanh::<false>), [0.0, 1.0, -1.0]);
+        assert!(tanh::<false>(f32::NAN).is_nan());
     }
 
     #[test]

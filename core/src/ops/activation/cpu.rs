@@ -2,22 +2,41 @@
 
 use super::Activation;
 use crate::ops::simd::{dispatched, exp, fma, normal_cdf};
-use rayon::prelude::*;
+use crate::ops::slices::made;
 
 /// Values per task.
 const CHUNK: usize = 1 << 14;
 
-/// `y = f(x)`, for a function of single values.
-pub(super) fn forward(kind: Activation, x: &[f32], y: &mut [f32]) {
-    y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| forward_chunk(kind, x, y));
+/// Values per task: whole rows for pairs of values.
+fn chunk(kind: Activation, width: usize) -> usize {
+    if kind == Activation::SwiGlu { CHUNK.div_ceil(width.max(1)) * width } else { CHUNK }
 }
 
-/// `dx = dy f'(x)`.
-pub(super) fn backward(kind: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) {
-    dx.par_chunks_mut(CHUNK)
-        .zip(x.par_chunks(CHUNK))
-        .zip(dy.par_chunks(CHUNK))
-        .for_each(|((dx, x), dy)| backward_chunk(kind, x, dy, dx));
+/// `y = f(x)`, for rows of `inputs` values.
+pub(super) fn forward(kind: Activation, inputs: usize, x: &[f32]) -> Vec<f32> {
+    let outputs = kind.outputs(inputs);
+    if outputs == 0 {
+        return Vec::new();
+    }
+    let ratio = inputs / outputs;
+    made(x.len() / ratio, chunk(kind, outputs), |start, y| {
+        let x = &x[start * ratio..][..y.len() * ratio];
+        match kind {
+            Activation::SwiGlu => gated_chunk(x, y, outputs),
+            _ => forward_chunk(kind, x, y),
+        }
+    })
+}
+
+/// `dx` from the gradient `dy` of `y = f(x)`.
+pub(super) fn backward(kind: Activation, inputs: usize, x: &[f32], dy: &[f32]) -> Vec<f32> {
+    made(x.len(), chunk(kind, inputs), |start, dx| {
+        let x = &x[start..][..dx.len()];
+        match kind {
+            Activation::SwiGlu => gated_backward_chunk(x, &dy[start / 2..][..dx.len() / 2], dx, inputs / 2),
+            _ => backward_chunk(kind, x, &dy[start..][..dx.len()], dx),
+        }
+    })
 }
 
 /// `f(x)` and `f'(x)` of GELU.
@@ -103,6 +122,24 @@ fn gated_values(u: &[f32], y: &mut [f32], width: usize, f: impl Fn(f32) -> (f32,
 }
 
 #[inline(always)]
+fn gated_body<const FMA: bool>(u: &[f32], y: &mut [f32], width: usize) {
+    gated_values(u, y, width, silu::<FMA>);
+}
+
+#[inline(always)]
+fn gated_backward_body<const FMA: bool>(u: &[f32], dy: &[f32], du: &mut [f32], width: usize) {
+    for ((u, du), dy) in u.chunks_exact(2 * width).zip(du.chunks_exact_mut(2 * width)).zip(dy.chunks_exact(width)) {
+        let ((gate, up), (dgate, dup)) = (u.split_at(width), du.split_at_mut(width));
+        for ((((&gate, &up), &dy), dgate), dup) in gate.iter().zip(up).zip(dy).zip(dgate.iter_mut()).zip(dup.iter_mut())
+        {
+            let (value, slope) = silu::<FMA>(gate);
+            *dgate = dy * up * slope;
+            *dup = dy * value;
+        }
+    }
+}
+
+#[inline(always)]
 fn with_bias_body<const FMA: bool>(kind: Activation, u: &mut [f32], bias: &[f32], y: &mut [f32]) {
     if !bias.is_empty() {
         for u in u.chunks_exact_mut(bias.len()) {
@@ -174,6 +211,14 @@ dispatched! {
 
 dispatched! {
     fn backward_chunk(kind: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) = backward_body
+}
+
+dispatched! {
+    fn gated_chunk(u: &[f32], y: &mut [f32], width: usize) = gated_body
+}
+
+dispatched! {
+    fn gated_backward_chunk(u: &[f32], dy: &[f32], du: &mut [f32], width: usize) = gated_backward_body
 }
 
 dispatched! {

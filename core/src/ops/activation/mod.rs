@@ -9,7 +9,7 @@ mod tests;
 use super::slices::{require_f32, values, with_values};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
-use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -54,15 +54,14 @@ impl Activation {
 /// If the last axis can't be halved, for another type of number or another device.
 pub fn activation(kind: Activation, x: &Tensor) -> Result<Tensor> {
     require_f32(OP, "x", x)?;
-    if kind != Activation::SwiGlu {
-        return x.contiguous()?.apply_op1(Pointwise(kind));
-    }
     match x.dims().last() {
-        Some(width) if width % 2 == 0 => {
-            let (gate, up) = (x.narrow(D::Minus1, 0, width / 2)?, x.narrow(D::Minus1, width / 2, width / 2)?);
-            gate.contiguous()?.apply_op1(Pointwise(Activation::Silu))?.mul(&up)
+        Some(width) if kind == Activation::SwiGlu && width % 2 != 0 => {
+            bail!("{OP}: expected `x` of shape [.., 2 x width] for swiglu, got {:?}", x.dims())
         }
-        _ => bail!("{OP}: expected `x` of shape [.., 2 x width] for swiglu, got {:?}", x.dims()),
+        None if kind == Activation::SwiGlu => {
+            bail!("{OP}: expected `x` of shape [.., 2 x width] for swiglu, got a scalar")
+        }
+        _ => x.contiguous()?.apply_op1(Pointwise(kind)),
     }
 }
 
@@ -82,10 +81,12 @@ impl CustomOp1 for Pointwise {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = values(OP, x, layout)?;
-        let mut y = vec![0.0; x.len()];
-        cpu::forward(self.0, x, &mut y);
-        Ok((CpuStorage::F32(y), layout.shape().clone()))
+        let mut dims = layout.dims().to_vec();
+        let inputs = dims.last().copied().unwrap_or(1);
+        if let Some(last) = dims.last_mut() {
+            *last = self.0.outputs(inputs);
+        }
+        Ok((CpuStorage::F32(cpu::forward(self.0, inputs, values(OP, x, layout)?)), Shape::from(dims)))
     }
 
     #[cfg(feature = "cuda")]
@@ -98,8 +99,8 @@ impl CustomOp1 for Pointwise {
         if x.device().is_cuda() {
             return cuda::backward(self.0, x, &grad.contiguous()?).map(Some);
         }
-        let mut dx = vec![0.0; x.elem_count()];
-        with_values(OP, [x, &grad.contiguous()?], |[x, dy]| cpu::backward(self.0, x, dy, &mut dx))?;
+        let inputs = x.dims().last().copied().unwrap_or(1);
+        let dx = with_values(OP, [x, &grad.contiguous()?], |[x, dy]| cpu::backward(self.0, inputs, x, dy))?;
         Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
     }
 }

@@ -16,7 +16,7 @@ pub use packed::{cross_attention, self_attention};
 
 use super::parts::Parts;
 use super::pool::Buffer;
-use super::slices::{require_f32, values, with_values};
+use super::slices::{require_f32, values, with_values, zeros};
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor, bail};
 use cpu::{Attend, Given, Job, Keys, Place, STATISTICS};
 use std::sync::{Mutex, PoisonError};
@@ -152,7 +152,7 @@ impl CustomOp3 for Attention {
         vl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let ((batch, heads, queries, width), (_, _, tokens, _)) = (ql.shape().dims4()?, kl.shape().dims4()?);
-        let mut out = vec![0.0; ql.shape().elem_count()];
+        let mut out = zeros(ql.shape().elem_count());
         let mut statistics = Buffer::new(batch * heads * queries * STATISTICS);
         let (q, k, v) = (values(OP, q, ql)?, values(OP, k, kl)?, values(OP, v, vl)?);
         let attend = Attend { width, scale: scale(width), mask: &self.mask, q, k, v };
@@ -170,8 +170,7 @@ impl CustomOp3 for Attention {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let ((_, heads, queries, width), (_, _, tokens, _)) = (q.dims4()?, k.dims4()?);
-        let (mut dq, mut dk, mut dv) =
-            (vec![0.0; q.elem_count()], vec![0.0; k.elem_count()], vec![0.0; v.elem_count()]);
+        let (mut dq, mut dk, mut dv) = (zeros(q.elem_count()), zeros(k.elem_count()), zeros(v.elem_count()));
         with_values(OP, [q, k, v, out, &grad.contiguous()?], |[q, k, v, out, dout]| {
             self.kept(|statistics| {
                 let attend = Attend { width, scale: scale(width), mask: &self.mask, q, k, v };

@@ -9,7 +9,7 @@ use super::cuda;
 use super::{Attention, Mask, OP, scale};
 use crate::ops::parts::Parts;
 use crate::ops::pool::Buffer;
-use crate::ops::slices::{require_f32, values, with_values};
+use crate::ops::slices::{require_f32, values, with_values, zeros};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
@@ -129,7 +129,7 @@ impl CustomOp1 for SelfAttention {
         let rows = SideBySide::qkv(self.heads, columns / 3);
         let Attention { keys, mask, .. } = &self.attention;
         let qkv = values(OP, qkv, layout)?;
-        let mut out = vec![0.0; batch * tokens * rows.width];
+        let mut out = zeros(batch * tokens * rows.width);
         let mut statistics = Buffer::new(batch * tokens * self.heads * STATISTICS);
         let jobs = rows.batch(keys, tokens, tokens);
         cpu::forward(rows.attend(mask, qkv, qkv), &jobs, &mut out, &mut statistics);
@@ -150,7 +150,7 @@ impl CustomOp1 for SelfAttention {
         let (_, tokens, columns) = qkv.dims3()?;
         let rows = SideBySide::qkv(self.heads, columns / 3);
         let Attention { keys, mask, .. } = &self.attention;
-        let mut gradient = vec![0.0; qkv.elem_count()];
+        let mut gradient = zeros(qkv.elem_count());
         with_values(OP, [qkv, out, &grad.contiguous()?], |[qkv, out, dout]| {
             self.attention.kept(|statistics| {
                 let parts = Parts::new(&mut gradient);
@@ -178,7 +178,7 @@ impl CustomOp2 for CrossAttention {
         let ((batch, queries, width), (_, tokens, _)) = (ql.shape().dims3()?, kvl.shape().dims3()?);
         let rows = SideBySide::kv(self.heads, width);
         let Attention { keys, mask, .. } = &self.attention;
-        let mut out = vec![0.0; ql.shape().elem_count()];
+        let mut out = zeros(ql.shape().elem_count());
         let mut statistics = Buffer::new(batch * queries * self.heads * STATISTICS);
         let attend = rows.attend(mask, values(OP, q, ql)?, values(OP, kv, kvl)?);
         cpu::forward(attend, &rows.batch(keys, queries, tokens), &mut out, &mut statistics);
@@ -200,7 +200,7 @@ impl CustomOp2 for CrossAttention {
         let ((_, queries, width), (_, tokens, _)) = (q.dims3()?, kv.dims3()?);
         let rows = SideBySide::kv(self.heads, width);
         let Attention { keys, mask, .. } = &self.attention;
-        let (mut dq, mut dkv) = (vec![0.0; q.elem_count()], vec![0.0; kv.elem_count()]);
+        let (mut dq, mut dkv) = (zeros(q.elem_count()), zeros(kv.elem_count()));
         with_values(OP, [q, kv, out, &grad.contiguous()?], |[q, kv, out, dout]| {
             self.attention.kept(|statistics| {
                 let (dq, dkv) = (Parts::new(&mut dq), Parts::new(&mut dkv));

@@ -2,6 +2,7 @@
 
 use super::tile::{Running, differentiate_infonce, differentiate_sigmoid, infonce_tile, sigmoid_tile};
 use crate::ops::product::{Matrix, Onto, product};
+use crate::ops::slices::zeros;
 use rayon::prelude::*;
 
 /// Rows and columns of the largest block of logits: a mebibyte, which stays in the cache.
@@ -273,7 +274,7 @@ pub(super) struct Gradient {
 /// `da = upstream scale G b` with `G` the gradient of the logits, which are calculated again.
 pub(super) fn gradient(problem: Problem<'_>, sides: Sides<'_>, upstream: f32) -> Gradient {
     let (n, width, slab) = (problem.len(), problem.width, problem.slab());
-    let mut da = vec![0.0; problem.a.len()];
+    let mut da = zeros(problem.a.len());
     let b = Matrix::row_major(problem.b, width);
     // Per slab: the gradients of scale and bias.
     let mut factors = vec![(0.0_f64, 0.0_f64); n.div_ceil(slab)];

@@ -6,7 +6,7 @@ mod cpu;
 #[cfg(test)]
 mod tests;
 
-use super::slices::{indices, require_f32, with_values};
+use super::slices::{indices, require_f32, with_values, zeros};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 const OP: &str = "cross_entropy";
@@ -60,7 +60,7 @@ pub fn cross_entropy(
     }
     let weights = weights(&targets, groups)?;
     let logits = logits.contiguous()?;
-    let mut gradient = vec![0.0; if logits.track_op() { rows * vocabulary } else { 0 }];
+    let mut gradient = zeros(if logits.track_op() { rows * vocabulary } else { 0 });
     let mut losses = vec![0.0; rows];
     let rows = cpu::Rows { targets: &targets, weights: &weights, smoothing: label_smoothing };
     with_values(OP, [&logits], |[x]| cpu::forward(x, vocabulary, rows, &mut losses, &mut gradient))?;
@@ -116,7 +116,7 @@ impl CustomOp1 for CrossEntropy {
         if factor == 1.0 {
             return Ok(Some(gradient.clone()));
         }
-        let mut scaled = vec![0.0; gradient.elem_count()];
+        let mut scaled = zeros(gradient.elem_count());
         with_values(OP, [gradient], |[gradient]| cpu::scale(gradient, factor, &mut scaled))?;
         Ok(Some(Tensor::from_vec(scaled, gradient.shape(), gradient.device())?))
     }

@@ -44,7 +44,7 @@ fn values_and_gradients_equal_a_plain_loop() -> Result<()> {
             let x = (filled(&[rows, vocabulary], 1)? * 3.0)?;
             let (t, g) = (tensor(&targets)?, tensor(&groups)?);
             let plain = |v: &[Vec<f64>]| naive(&v[0], &targets, smoothing, &vec![0; rows]);
-            assert_like_twin(&[x.clone()], |x| cross_entropy(&x[0], &t, smoothing, None), plain, 1e-5)?;
+            assert_like_twin(std::slice::from_ref(&x), |x| cross_entropy(&x[0], &t, smoothing, None), plain, 1e-5)?;
             let of_groups = Groups { of_rows: &g, count: 4 };
             let grouped = |v: &[Vec<f64>]| naive(&v[0], &targets, smoothing, &groups);
             assert_like_twin(&[x], |x| cross_entropy(&x[0], &t, smoothing, Some(of_groups)), grouped, 1e-5)?;
@@ -141,7 +141,7 @@ fn strided_and_broadcast_views_equal_plain_candle() -> Result<()> {
 #[test]
 fn without_a_variable_the_loss_is_the_same() -> Result<()> {
     let (x, targets) = (filled(&[9, 130], 1)?, tensor(&some_targets(9, 130))?);
-    let (with, _) = run(&[x.clone()], |x| cross_entropy(&x[0], &targets, 0.2, None))?;
+    let (with, _) = run(std::slice::from_ref(&x), |x| cross_entropy(&x[0], &targets, 0.2, None))?;
     assert_eq!(numbers(&cross_entropy(&x, &targets, 0.2, None)?)?, numbers(&with)?);
     Ok(())
 }

@@ -6,7 +6,7 @@ mod cpu;
 #[cfg(test)]
 mod tests;
 
-use super::slices::{require_f32, values, with_values};
+use super::slices::{require_f32, values, with_values, zeros};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 const OP: &str = "fourier";
@@ -51,13 +51,13 @@ impl CustomOp1 for Fourier {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = values(OP, x, layout)?;
         let width = 2 * self.frequencies.len();
-        let mut waves = vec![0.0; x.len() * width];
+        let mut waves = zeros(x.len() * width);
         cpu::forward(x, &self.frequencies, &mut waves);
         Ok((CpuStorage::F32(waves), Shape::from((x.len(), width))))
     }
 
     fn bwd(&self, x: &Tensor, waves: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let mut dx = vec![0.0; x.elem_count()];
+        let mut dx = zeros(x.elem_count());
         with_values(OP, [waves, &grad.contiguous()?], |[waves, grad]| {
             cpu::backward(waves, grad, &self.frequencies, &mut dx);
         })?;

@@ -6,7 +6,7 @@ mod cpu;
 #[cfg(test)]
 mod tests;
 
-use super::slices::{indices, require_f32, values, with_values};
+use super::slices::{indices, require_f32, values, with_values, zeros};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 const GATHER: &str = "gather";
@@ -65,13 +65,13 @@ struct Rows {
 
 impl Rows {
     fn gather(&self, x: &[f32], width: usize) -> Vec<f32> {
-        let mut y = vec![0.0; self.rows.len() * width];
+        let mut y = zeros(self.rows.len() * width);
         cpu::gather(x, &self.rows, width, &mut y);
         y
     }
 
     fn scatter(&self, x: &[f32], width: usize) -> Vec<f32> {
-        let mut y = vec![0.0; self.count * width];
+        let mut y = zeros(self.count * width);
         cpu::scatter(x, &self.rows, width, &mut y);
         y
     }

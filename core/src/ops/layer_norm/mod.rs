@@ -11,7 +11,7 @@ mod tests;
 use super::gradients::{self, Added};
 use super::product::Onto;
 use super::simd::add_rows;
-use super::slices::{require_f32, values, with_values};
+use super::slices::{require_f32, values, with_values, zeros};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
@@ -86,7 +86,7 @@ impl Norm {
     }
 
     fn forward(&self, x: &[f32], layout: &Layout, gamma: &[f32], beta: &[f32]) -> (CpuStorage, Shape) {
-        let mut y = vec![0.0; x.len()];
+        let mut y = zeros(x.len());
         cpu::forward(x, self.of(gamma, beta), &mut y);
         (CpuStorage::F32(y), layout.shape().clone())
     }
@@ -105,7 +105,7 @@ impl Norm {
             let [dx, dgamma, dbeta] = cuda::backward(self, [x, gamma, &grad.contiguous()?])?;
             return Ok((Some(dx), Some(dgamma), beta.map(|_| dbeta)));
         }
-        let mut dx = vec![0.0; x.elem_count()];
+        let mut dx = zeros(x.elem_count());
         let sums = with_values(op, [x, gamma, &grad.contiguous()?], |[x, gamma, dy]| {
             cpu::backward(x, self.of(gamma, &[]), dy, &mut dx)
         })?;

@@ -8,7 +8,7 @@ mod tests;
 
 use super::gradients::{self, Added};
 use super::product::Onto;
-use super::slices::{require_f32, values, with_values};
+use super::slices::{require_f32, values, with_values, zeros};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 const OP: &str = "linear";
@@ -66,7 +66,7 @@ impl Linear {
             *last = outputs;
         }
         let shape = Shape::from(dims);
-        let mut y = vec![0.0; shape.elem_count()];
+        let mut y = zeros(shape.elem_count());
         cpu::forward(x, w, b, inputs, &mut y);
         Ok((CpuStorage::F32(y), shape))
     }
@@ -77,13 +77,13 @@ impl Linear {
         let (dx, dw) = with_values(OP, [x, w, grad], |[x_values, w_values, dy]| {
             // Data has no gradient: the first layer of a tokenizer saves a third of its products.
             let dx = x.track_op().then(|| {
-                let mut dx = vec![0.0; x_values.len()];
+                let mut dx = zeros(x_values.len());
                 cpu::input_gradient(dy, w_values, inputs, outputs, &mut dx);
                 dx
             });
             let added = gradients::add(w, |dw, onto| cpu::weight_gradient(dy, x_values, sizes, dw, onto));
             let dw = (added == Added::No && w.track_op()).then(|| {
-                let mut dw = vec![0.0; w_values.len()];
+                let mut dw = zeros(w_values.len());
                 cpu::weight_gradient(dy, x_values, sizes, &mut dw, Onto::Nothing);
                 dw
             });

@@ -1,40 +1,48 @@
-//! Quantizers on slices, rows as tasks. Latents are few numbers per token: the mathematical library's functions are quick enough.
+//! Quantizers on slices, rows as tasks.
 
+use crate::ops::simd::{dispatched, tanh};
+use crate::ops::slices::made;
 use crate::ops::tasks::light_rows;
 use rayon::prelude::*;
 
-/// How one dimension is squeezed: `tanh(z + shift) half - offset` lies in the range of its whole numbers.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Level {
-    levels: u32,
-    half: f32,
-    offset: f32,
-    shift: f32,
+/// How dimensions are squeezed: `tanh(z + shift) half - offset` lies in the range of its whole numbers. Written out for several rows,
+/// so that a loop over them has no inner one over few dimensions.
+#[derive(Clone, Debug)]
+pub(super) struct Levels {
+    width: usize,
+    levels: Vec<u32>,
+    half: Vec<f32>,
+    offset: Vec<f32>,
+    shift: Vec<f32>,
     /// Half of the levels, rounded down: what whole numbers are divided by.
-    below: f32,
+    below: Vec<f32>,
 }
 
-impl Level {
-    pub(super) fn new(levels: u32) -> Self {
+/// About so many values are written out.
+const WRITTEN: usize = 256;
+
+impl Levels {
+    pub(super) fn new(levels: &[u32]) -> Self {
+        let width = levels.len();
+        let rows = WRITTEN.div_ceil(width);
+        let each = |f: &dyn Fn(u32) -> f32| levels.iter().map(|levels| f(*levels)).collect::<Vec<f32>>().repeat(rows);
         // A little more than half of the range, so that the outer levels are reached.
-        let half = (levels as f32 - 1.0) * (1.0 + 1e-3) / 2.0;
+        let half = |levels: u32| (levels as f32 - 1.0) * (1.0 + 1e-3) / 2.0;
         // Odd numbers of levels lie around 0, even ones around -1/2.
-        let offset = if levels.is_multiple_of(2) { 0.5 } else { 0.0 };
-        Self { levels, half, offset, shift: (offset / half).atanh(), below: (levels / 2) as f32 }
+        let offset = |levels: u32| if levels.is_multiple_of(2) { 0.5 } else { 0.0 };
+        Self {
+            width,
+            levels: levels.to_vec(),
+            half: each(&half),
+            offset: each(&offset),
+            shift: each(&|levels| (offset(levels) / half(levels)).atanh()),
+            below: each(&|levels| (levels / 2) as f32),
+        }
     }
 
-    /// A whole number from `-below` on.
-    fn whole(&self, z: f32) -> f32 {
-        ((z + self.shift).tanh() * self.half - self.offset).round_ties_even()
-    }
-
-    fn value(&self, z: f32) -> f32 {
-        self.whole(z) / self.below
-    }
-
-    fn slope(&self, z: f32) -> f32 {
-        let t = (z + self.shift).tanh();
-        self.half * (1.0 - t * t) / self.below
+    /// Values per task: whole pieces of what is written out.
+    fn chunk(&self) -> usize {
+        (1_usize << 13).next_multiple_of(self.half.len())
     }
 }
 
@@ -57,32 +65,58 @@ fn by_rows<T: Send + Sync + Clone + Default>(
     out
 }
 
-pub(super) fn fsq(z: &[f32], levels: &[Level]) -> Vec<f32> {
-    by_rows(z, levels.len(), levels.len(), |_, z, out| {
-        for ((out, &z), level) in out.iter_mut().zip(z).zip(levels) {
-            *out = level.value(z);
-        }
-    })
+/// Whole numbers over half of the levels.
+pub(super) fn fsq(z: &[f32], levels: &Levels) -> Vec<f32> {
+    made(z.len(), levels.chunk(), |start, out| squeeze(levels, &z[start..][..out.len()], out))
 }
 
-pub(super) fn fsq_codes(z: &[f32], levels: &[Level]) -> Vec<u32> {
-    by_rows(z, levels.len(), 1, |_, z, out| {
+/// From the values that [`fsq`] gave.
+pub(super) fn fsq_codes(values: &[f32], levels: &Levels) -> Vec<u32> {
+    by_rows(values, levels.width, 1, |_, values, out| {
         let mut radix = 1;
-        for (&z, level) in z.iter().zip(levels) {
+        for ((&value, &below), &levels) in values.iter().zip(&levels.below).zip(&levels.levels) {
             // NaN becomes the lowest.
-            out[0] += ((level.whole(z) + level.below) as u32).min(level.levels - 1) * radix;
-            radix = radix.wrapping_mul(level.levels);
+            out[0] += ((value * below + below + 0.5) as u32).min(levels - 1) * radix;
+            radix = radix.wrapping_mul(levels);
         }
     })
 }
 
-pub(super) fn fsq_backward(z: &[f32], levels: &[Level], dy: &[f32]) -> Vec<f32> {
-    let width = levels.len();
-    by_rows(z, width, width, |row, z, out| {
-        for (((out, &z), level), dy) in out.iter_mut().zip(z).zip(levels).zip(&dy[row * width..]) {
-            *out = dy * level.slope(z);
-        }
+pub(super) fn fsq_backward(z: &[f32], levels: &Levels, dy: &[f32]) -> Vec<f32> {
+    made(z.len(), levels.chunk(), |start, out| {
+        slopes(levels, &z[start..][..out.len()], &dy[start..][..out.len()], out);
     })
+}
+
+#[inline(always)]
+fn squeeze_body<const FMA: bool>(levels: &Levels, z: &[f32], out: &mut [f32]) {
+    let piece = levels.half.len();
+    for (z, out) in z.chunks(piece).zip(out.chunks_mut(piece)) {
+        let constants = levels.half.iter().zip(&levels.offset).zip(&levels.shift).zip(&levels.below);
+        for ((out, &z), (((&half, &offset), &shift), &below)) in out.iter_mut().zip(z).zip(constants) {
+            *out = (tanh::<FMA>(z + shift) * half - offset).round_ties_even() / below;
+        }
+    }
+}
+
+#[inline(always)]
+fn slopes_body<const FMA: bool>(levels: &Levels, z: &[f32], dy: &[f32], out: &mut [f32]) {
+    let piece = levels.half.len();
+    for ((z, dy), out) in z.chunks(piece).zip(dy.chunks(piece)).zip(out.chunks_mut(piece)) {
+        let constants = levels.half.iter().zip(&levels.shift).zip(&levels.below);
+        for (((out, &z), &dy), ((&half, &shift), &below)) in out.iter_mut().zip(z).zip(dy).zip(constants) {
+            let t = tanh::<FMA>(z + shift);
+            *out = dy * half * (1.0 - t * t) / below;
+        }
+    }
+}
+
+dispatched! {
+    fn squeeze(levels: &Levels, z: &[f32], out: &mut [f32]) = squeeze_body
+}
+
+dispatched! {
+    fn slopes(levels: &Levels, z: &[f32], dy: &[f32], out: &mut [f32]) = slopes_body
 }
 
 pub(super) fn signs(z: &[f32]) -> Vec<f32> {

@@ -41,11 +41,10 @@ pub fn fsq(z: &Tensor, levels: &[u32]) -> Result<Quantized> {
     if levels.iter().try_fold(1_u32, |product, levels| product.checked_mul(*levels)).is_none() {
         bail!("{FSQ}: expected at most 2^32 codes, got levels {levels:?}");
     }
-    let levels: Vec<cpu::Level> = levels.iter().map(|levels| cpu::Level::new(*levels)).collect();
-    let z = z.contiguous()?;
-    let codes = with_values(FSQ, [&z], |[z]| cpu::fsq_codes(z, &levels))?;
-    let codes = Tensor::from_vec(codes, codes_of, z.device())?;
-    Ok(Quantized { values: z.apply_op1(Quantizer::Fsq(levels))?, codes })
+    let levels = cpu::Levels::new(levels);
+    let values = z.contiguous()?.apply_op1(Quantizer::Fsq(levels.clone()))?;
+    let codes = with_values(FSQ, [&values], |[values]| cpu::fsq_codes(values, &levels))?;
+    Ok(Quantized { codes: Tensor::from_vec(codes, codes_of, z.device())?, values })
 }
 
 /// Lookup-free quantization: the sign of each dimension, 1 above 0 and -1 elsewhere.
@@ -102,7 +101,7 @@ fn rows_of(op: &'static str, z: &Tensor, width: usize) -> Result<Shape> {
 }
 
 enum Quantizer {
-    Fsq(Vec<cpu::Level>),
+    Fsq(cpu::Levels),
     Lfq,
     /// What each value became.
     Quantile(Vec<f32>),

@@ -40,7 +40,7 @@ fn fsq_equals_its_definition() -> Result<()> {
 fn fsq_has_the_slope_of_the_squeezed_value() -> Result<()> {
     let levels = [8_u32, 5];
     let z = (filled(&[9, 2], 1)? * 3.0)?;
-    let (_, gradients) = run(&[z.clone()], |t| Ok(fsq(&t[0], &levels)?.values))?;
+    let (_, gradients) = run(std::slice::from_ref(&z), |t| Ok(fsq(&t[0], &levels)?.values))?;
     let weights = numbers(&filled(&[9, 2], 99)?)?;
     let expected: Vec<f64> = numbers(&z)?
         .iter()

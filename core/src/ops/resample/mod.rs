@@ -6,7 +6,7 @@ mod cpu;
 #[cfg(test)]
 mod tests;
 
-use super::slices::{require_f32, values, with_values};
+use super::slices::{require_f32, values, with_values, zeros};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ pub fn resample(spectra: Spectra<'_>, grid: &Tensor) -> Result<(Tensor, Tensor)>
         ascending(wavelength, samples)?;
         Ok::<_, candle_core::Error>(Arc::new(cpu::places(wavelength, samples, grid)))
     })??;
-    let mut weights = vec![0.0; rows * points];
+    let mut weights = zeros(rows * points);
     with_values(OP, [&ivar], |[ivar]| cpu::inverse_variances(ivar, samples, &places, &mut weights))?;
     let resampled = flux.apply_op1(Resample { weights: weights.clone(), places })?;
     Ok((resampled, Tensor::from_vec(weights, (rows, points), flux.device())?))
@@ -98,14 +98,14 @@ impl CustomOp1 for Resample {
 
     fn cpu_fwd(&self, flux: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (rows, samples) = layout.shape().dims2()?;
-        let mut out = vec![0.0; self.weights.len()];
+        let mut out = zeros(self.weights.len());
         cpu::forward(values(OP, flux, layout)?, samples, &self.places, &self.weights, &mut out);
         Ok((CpuStorage::F32(out), Shape::from((rows, self.places.points()))))
     }
 
     fn bwd(&self, flux: &Tensor, _out: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let (_, samples) = flux.dims2()?;
-        let mut dflux = vec![0.0; flux.elem_count()];
+        let mut dflux = zeros(flux.elem_count());
         with_values(OP, [&grad.contiguous()?], |[grad]| {
             cpu::backward(grad, samples, &self.places, &self.weights, &mut dflux);
         })?;

@@ -86,7 +86,7 @@ fn what_means_nothing_does_not_leak() -> Result<()> {
         let (y, v) = at(&flux)?;
         assert_eq!(numbers(&y)?, [0.0, 1.0, 0.0, 0.0, 0.0, 3.0, 3.5, 0.0, 6.0, 0.0, 0.0, 0.0]);
         assert_eq!(numbers(&v)?, [0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 2.0, 0.0, 2.0, 0.0, 0.0, 0.0]);
-        let (_, gradients) = run(&[flux.clone()], |x| Ok(at(&x[0])?.0))?;
+        let (_, gradients) = run(std::slice::from_ref(&flux), |x| Ok(at(&x[0])?.0))?;
         let gradient = numbers(&gradients[0])?;
         assert!(gradient.iter().all(|g| g.is_finite()) && gradient[1] == 0.0 && gradient[4] == 0.0, "{gradient:?}");
     }

@@ -18,7 +18,7 @@ pub use mlp::MlpBranch;
 use super::gradients;
 use super::layer_norm::NormKind;
 use super::pool::Buffer;
-use super::slices::{require_f32, values, with_all};
+use super::slices::{require_f32, values, with_all, zeros};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -268,7 +268,7 @@ impl CustomOp2 for Stack {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = values(OP, x, layout)?;
-        let mut y = vec![0.0; x.len()];
+        let mut y = zeros(x.len());
         let kept = self.with_parameters(|parameters| self.forward(parameters, x, &mut y, self.keep))?;
         if self.keep != Keep::Nothing {
             *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
