@@ -9,6 +9,8 @@ mod arguments;
 pub mod column_sums;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+#[cfg(feature = "cuda")]
+mod driver;
 mod pointer;
 #[cfg(feature = "cuda")]
 pub(super) mod tensors;
