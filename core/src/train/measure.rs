@@ -87,6 +87,7 @@ pub fn measure(
     progress: &mut dyn FnMut(MeasureStage, usize, usize),
 ) -> Result<Measured> {
     ops::keep_large_buffers();
+    experiment.train.precision.require_on(device, experiment)?;
     let mut model = Model::new(experiment, registry, device)?;
     let columns = model.columns(&experiment.evaluate.columns(&experiment.probes));
     let catalogue = Arc::new(Catalogue::open(&experiment.data, &columns)?);
