@@ -19,7 +19,11 @@ const PLAIN_SHARED: usize = 48 * 1024;
 
 /// Opens NVIDIA's libraries and the device of this number; gives its name too.
 pub(crate) fn open(number: usize) -> std::result::Result<(Device, String), Obstacle> {
-    let refused = |error: &dyn std::fmt::Debug| Obstacle::Refused { reason: format!("{error:?}") };
+    // candle adds where in its code an error came up, line after line.
+    let refused = |error: &dyn std::fmt::Debug| {
+        let text = format!("{error:?}");
+        Obstacle::Refused { reason: text.lines().next().unwrap_or_default().trim().to_owned() }
+    };
     driver::open()?;
     result::init().map_err(|error| refused(&error))?;
     let found = match result::device::get_count() {
@@ -30,8 +34,9 @@ pub(crate) fn open(number: usize) -> std::result::Result<(Device, String), Obsta
     if number >= found {
         return Err(Obstacle::NoDevice { found });
     }
+    driver::open_toolkit()?;
     // A stream of its own, and not that of each thread: tensors may be dropped on any.
-    let device = Device::new_cuda_with_stream(number).map_err(|error| refused(&error))?;
+    let device = Device::new_cuda_with_stream(number).map_err(|error| refused(&format_args!("{error}")))?;
     let name = match &device {
         Device::Cuda(device) => {
             // SAFETY: all that computes or copies on this device is queued on the one stream that was just made, so events

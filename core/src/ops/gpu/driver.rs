@@ -1,7 +1,7 @@
 //! NVIDIA's libraries, opened when a device is asked for.
 //!
 //! cudarc as candle builds it links them, and a program that is linked to a library doesn't start without it. So the
-//! functions that it calls are defined here: each jumps to an address that lies in a table, which [`open`] fills. Before,
+//! functions that it calls are defined here: each jumps to an address that lies in a table, which [`open`] and [`open_toolkit`] fill. Before,
 //! each gives its library's word for "not initialised", and nobody calls one. A function that is missing in the lists below
 //! is an undefined symbol when the program is linked, with its name in the message: add it.
 
@@ -79,12 +79,22 @@ macro_rules! functions {
 
 functions! { driver, no_driver:
     cuInit
+    cuCtxDestroy_v2 cuCtxGetCurrent cuCtxSetCurrent cuCtxSynchronize
+    cuDeviceGet cuDeviceGetAttribute cuDeviceGetCount cuDeviceGetName
+    cuDevicePrimaryCtxRelease_v2 cuDevicePrimaryCtxRetain
+    cuEventCreate cuEventDestroy_v2 cuEventRecord
+    cuFuncSetAttribute cuGetErrorString cuLaunchKernel
+    cuMemAllocAsync cuMemAlloc_v2 cuMemFreeAsync cuMemFree_v2
+    cuMemcpyDtoDAsync_v2 cuMemcpyDtoHAsync_v2 cuMemcpyHtoDAsync_v2 cuMemcpyPeerAsync cuMemsetD8Async
+    cuModuleGetFunction cuModuleLoad cuModuleLoadData cuModuleUnload
+    cuStreamCreate cuStreamDestroy_v2 cuStreamIsCapturing cuStreamSynchronize cuStreamWaitEvent
 }
 functions! { cublas, no_cublas:
-    cublasCreate_v2
+    cublasCreate_v2 cublasDestroy_v2 cublasDgemmStridedBatched cublasGemmStridedBatchedEx cublasSetStream_v2
 }
 functions! { curand, no_curand:
-    curandCreateGenerator
+    curandCreateGenerator curandDestroyGenerator curandSetPseudoRandomGeneratorSeed curandSetStream
+    curandGenerateNormal curandGenerateNormalDouble curandGenerateUniform curandGenerateUniformDouble
 }
 
 /// A library with what a user has to know about it.
@@ -99,36 +109,46 @@ struct Library {
 const TOOLKIT: &str =
     concat!("install the CUDA ", env!("PANCHROMA_CUDA_MAJOR"), " libraries and put their folder into LD_LIBRARY_PATH");
 
-const LIBRARIES: [Library; 3] = [
-    Library {
-        about: "the NVIDIA driver's library",
-        name: "libcuda.so.1",
-        functions: driver::ALL,
-        remedy: "install the NVIDIA driver (in a container, start it with access to GPUs)",
-    },
-    Library {
-        about: "NVIDIA's library of matrix products",
-        name: concat!("libcublas.so.", env!("PANCHROMA_CUDA_MAJOR")),
-        functions: cublas::ALL,
-        remedy: TOOLKIT,
-    },
-    Library {
-        about: "NVIDIA's library of random numbers",
-        name: "libcurand.so.10",
-        functions: curand::ALL,
-        remedy: TOOLKIT,
-    },
-];
+const DRIVER: Library = Library {
+    about: "the NVIDIA driver's library",
+    name: "libcuda.so.1",
+    functions: driver::ALL,
+    remedy: "install the NVIDIA driver (in a container, start it with access to GPUs)",
+};
+
+const PRODUCTS: Library = Library {
+    about: "NVIDIA's library of matrix products",
+    name: concat!("libcublas.so.", env!("PANCHROMA_CUDA_MAJOR")),
+    functions: cublas::ALL,
+    remedy: TOOLKIT,
+};
+
+const RANDOM: Library = Library {
+    about: "NVIDIA's library of random numbers",
+    name: "libcurand.so.10",
+    functions: curand::ALL,
+    remedy: TOOLKIT,
+};
 
 /// Where a toolkit usually is, after the places that the loader knows.
 const USUAL: &str = "/usr/local/cuda/lib64";
 
-/// Opens the libraries, once; those that a device needs besides the driver after it.
+/// Opens the driver, once.
 pub(super) fn open() -> Result<(), Obstacle> {
     static OPEN: Mutex<bool> = Mutex::new(false);
-    let mut done = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    once(&OPEN, &[DRIVER])
+}
+
+/// Opens what a device needs besides the driver, once.
+pub(super) fn open_toolkit() -> Result<(), Obstacle> {
+    static OPEN: Mutex<bool> = Mutex::new(false);
+    once(&OPEN, &[PRODUCTS, RANDOM])
+}
+
+fn once(done: &Mutex<bool>, libraries: &[Library]) -> Result<(), Obstacle> {
+    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
     if !*done {
-        LIBRARIES.iter().try_for_each(Library::open)?;
+        libraries.iter().try_for_each(Library::open)?;
         *done = true;
     }
     Ok(())
@@ -160,7 +180,7 @@ impl Library {
 fn load(name: &str) -> Result<*mut c_void, String> {
     let name = CString::new(name).map_err(|error| error.to_string())?;
     // SAFETY: the name ends in 0. What the library does when it is opened is NVIDIA's; it is opened once, under a lock.
-    let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+    let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
     if !handle.is_null() {
         return Ok(handle);
     }
