@@ -1,7 +1,7 @@
 //! The numbers of a step that its line of the log shows.
 
 use crate::Result;
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use std::collections::BTreeMap;
 
 /// Numbers on the device of the model, which are read all at once: the host waits for a GPU once a step.
@@ -27,7 +27,10 @@ impl Scalars {
         if self.numbers.is_empty() {
             return Ok(sums);
         }
-        let values = Tensor::cat(&self.numbers, 0)?.to_vec1::<f32>()?;
+        // A head may give a number from the CPU beside a loss on a GPU.
+        let device = self.numbers.iter().map(Tensor::device).find(|device| !device.is_cpu()).unwrap_or(&Device::Cpu);
+        let numbers = self.numbers.iter().map(|number| number.to_device(device));
+        let values = Tensor::cat(&numbers.collect::<candle_core::Result<Vec<_>>>()?, 0)?.to_vec1::<f32>()?;
         for ((name, share), value) in self.names.into_iter().zip(self.shares).zip(values) {
             *sums.entry(name).or_default() += f64::from(value) * share;
         }
@@ -38,7 +41,6 @@ impl Scalars {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
 
     #[test]
     fn shares_of_one_name_add_up() -> Result<()> {
