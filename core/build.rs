@@ -104,6 +104,8 @@ mod cuda {
         println!("cargo:rerun-if-changed=src/ops");
         ["NVCC", "CUDA_HOME"].iter().for_each(|name| println!("cargo:rerun-if-env-changed={name}"));
         let nvcc = compiler();
+        println!("cargo:rustc-env=PANCHROMA_CUDA_MAJOR={}", major(&nvcc));
+        link_run_time(&nvcc);
         let Some(out) = env::var_os("OUT_DIR").map(PathBuf::from) else {
             super::fail("cargo names no folder for what is built");
         };
@@ -135,6 +137,32 @@ mod cuda {
             ));
         }
         nvcc
+    }
+
+    /// The toolkit's version before the point: `release 13.0` in what the compiler says of itself.
+    fn major(nvcc: &Path) -> String {
+        let said = Command::new(nvcc).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+        let text = String::from_utf8_lossy(&said).into_owned();
+        let version = text.split("release ").nth(1).unwrap_or_default();
+        let major: String = version.chars().take_while(char::is_ascii_digit).collect();
+        if major.is_empty() {
+            super::fail(&format!("`{} --version` names no release:\n{text}", nvcc.display()));
+        }
+        major
+    }
+
+    /// Of the CUDA run time, which candle's kernels for quantized models refer to, the static library where there is one:
+    /// then a program needs nothing of NVIDIA's to start.
+    fn link_run_time(nvcc: &Path) {
+        let home = env::var_os("CUDA_HOME").map(PathBuf::from);
+        let beside = nvcc.parent().and_then(Path::parent).map(Path::to_path_buf);
+        let roots = home.into_iter().chain(beside).chain(["/usr/local/cuda".into(), "/opt/cuda".into(), "/usr".into()]);
+        let folders = ["lib64", "lib", "targets/x86_64-linux/lib", "targets/sbsa-linux/lib", "lib/x86_64-linux-gnu"];
+        let mut places = roots.flat_map(|root| folders.map(|folder| root.join(folder)));
+        if let Some(folder) = places.find(|folder| folder.join("libcudart_static.a").is_file()) {
+            println!("cargo:rustc-link-search=native={}", folder.display());
+            println!("cargo:rustc-link-lib=static:-bundle=cudart_static");
+        }
     }
 
     fn compile(nvcc: &Path, kernel: &Path, image: &Path) {

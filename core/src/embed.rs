@@ -5,7 +5,7 @@
 //! measured. The bias of a projection is the modality's own vector.
 
 use crate::{Decay, Encoding, Init, Parameters, Result, Segment, TokenKind, TokenSpec, TokenValues, Tokens, ops};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 /// Embeds the tokens of one modality.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct Embed {
     modality: String,
     values: Values,
     coordinates: Vec<CoordinateEmbed>,
+    /// Type of number of what comes out.
+    activations: DType,
 }
 
 #[derive(Clone, Debug)]
@@ -82,7 +84,7 @@ impl Embed {
                 })
             })
             .collect::<Result<_>>()?;
-        Ok(Self { modality: modality.into(), values, coordinates })
+        Ok(Self { modality: modality.into(), values, coordinates, activations: parameters.activations() })
     }
 
     /// Embeds the objects that have the modality; `None` if no object has.
@@ -98,15 +100,17 @@ impl Embed {
         let all = rows.len() == tokens.len();
         let index = Tensor::new(rows.as_slice(), &Device::Cpu)?;
         let own = |x: &Tensor| -> Result<Tensor> {
-            let x = if all { x.clone() } else { x.contiguous()?.index_select(&index, 0)? };
-            Ok(x.to_device(device)?)
+            Ok(if all { x.clone() } else { x.contiguous()?.index_select(&index, 0)? })
         };
         let n = rows.len();
         let mut x = match (&self.values, &tokens.values) {
-            (Values::Patches { weight, bias }, TokenValues::Patches(v)) => ops::linear(&own(v)?, weight, Some(bias))?,
+            (Values::Patches { weight, bias }, TokenValues::Patches(v)) => {
+                ops::linear(&own(v)?.to_device(device)?.to_dtype(self.activations)?, weight, Some(bias))?
+            }
             (Values::Codes { table, modality }, TokenValues::Codes(codes)) => {
                 let codes = own(codes)?;
-                ops::gather(table, &codes.flatten_all()?)?.reshape((n, t, ()))?.broadcast_add(modality)?
+                let x = ops::gather(table, &codes.flatten_all()?)?.reshape((n, t, ()))?.broadcast_add(modality)?;
+                x.to_dtype(self.activations)?
             }
             _ => {
                 return Err(crate::Error::Shape {
@@ -118,7 +122,7 @@ impl Embed {
         };
         for (i, coordinate) in self.coordinates.iter().enumerate() {
             let values = own(&tokens.coordinates.narrow(2, i, 1)?)?;
-            x = (x + coordinate.forward(&values)?)?;
+            x = (x + coordinate.forward(&values, self.activations)?)?;
         }
         Ok(Some(Segment { modality: self.modality.clone(), rows, embedded: x, valid: own(&tokens.valid)? }))
     }
@@ -134,8 +138,8 @@ impl CoordinateEmbed {
         }
     }
 
-    /// `[N, T, 1]` -> `[N, T, D]`.
-    fn forward(&self, values: &Tensor) -> Result<Tensor> {
+    /// `[N, T, 1]` on the CPU -> `[N, T, D]` in `activations` on the parameters' device.
+    fn forward(&self, values: &Tensor, activations: DType) -> Result<Tensor> {
         let (n, t, _) = values.dims3()?;
         let mut values = values.flatten_all()?.to_vec1::<f32>()?;
         // 1 where the coordinate is known. A place that is unknown computes with 0, since NaN times 0 is NaN.
@@ -151,14 +155,18 @@ impl CoordinateEmbed {
         let x = match self {
             Self::Fourier { frequencies, weight, .. } => {
                 let values = Tensor::from_vec(values, n * t, frequencies.device())?;
-                ops::linear(&ops::fourier(&values, frequencies)?, weight, None)?
+                ops::linear(&ops::fourier(&values, frequencies)?.to_dtype(activations)?, weight, None)?
             }
             Self::Category { table, .. } => {
                 let index: Vec<u32> = values.into_iter().map(|v| v as u32).collect();
-                ops::gather(table, &Tensor::from_vec(index, n * t, table.device())?)?
+                ops::gather(table, &Tensor::from_vec(index, n * t, &Device::Cpu)?)?.to_dtype(activations)?
             }
         };
-        let x = if all { x } else { x.broadcast_mul(&Tensor::from_vec(known, (n * t, 1), x.device())?)? };
+        let x = if all {
+            x
+        } else {
+            x.broadcast_mul(&Tensor::from_vec(known, (n * t, 1), x.device())?.to_dtype(activations)?)?
+        };
         Ok(x.reshape((n, t, ()))?)
     }
 }
@@ -168,7 +176,6 @@ mod tests {
     use super::*;
     use crate::Coordinate;
     use crate::tokens::scatter_rows;
-    use candle_core::DType;
 
     #[test]
     fn an_unknown_coordinate_adds_nothing() -> Result<()> {

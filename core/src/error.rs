@@ -6,6 +6,7 @@
 
 use crate::config::{ConfigError, Place, suggestion};
 use crate::data::DataError;
+use crate::device::DeviceError;
 use crate::train::{CheckpointError, TrainError};
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,9 @@ pub enum Error {
     /// Training can't go on.
     #[error(transparent)]
     Train(#[from] Box<TrainError>),
+    /// The device that was asked for can't be had.
+    #[error(transparent)]
+    Device(#[from] Box<DeviceError>),
     /// Two plugins claim one name.
     #[error("two plugins register the {kind} `{name}`: {first} and {second}")]
     DuplicatePlugin {
@@ -124,6 +128,7 @@ impl Error {
             Self::Data(e) => e.hint(),
             Self::Checkpoint(e) => e.hint(),
             Self::Train(e) => e.hint(),
+            Self::Device(e) => Some(e.hint()),
             Self::DuplicatePlugin { .. } => Some("leave one of the two out, or ask its author to rename it".into()),
             Self::UnknownName { name, known, .. } => {
                 Some(suggestion(name, "names", known).unwrap_or_else(|| format!("known names: {}", known.join(", "))))
@@ -160,6 +165,7 @@ impl Error {
         match self {
             Self::Config(_) | Self::DuplicatePlugin { .. } | Self::UnknownName { .. } => 2,
             Self::Data(e) if matches!(**e, DataError::Exists { .. }) => 2,
+            Self::Device(e) if e.is_wrong_command() => 2,
             Self::Data(_) | Self::NotFinite { .. } => 3,
             Self::Checkpoint(_) => 4,
             Self::Train(_) | Self::Shape { .. } => 5,
@@ -179,4 +185,4 @@ macro_rules! boxed {
         }
     )* };
 }
-boxed! { ConfigError => Config, DataError => Data, CheckpointError => Checkpoint, TrainError => Train }
+boxed! { ConfigError => Config, DataError => Data, CheckpointError => Checkpoint, TrainError => Train, DeviceError => Device }

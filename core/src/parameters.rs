@@ -5,7 +5,7 @@
 //! parameters decay.
 
 use crate::{Error, Result, random};
-use candle_core::{Device, Shape, Tensor, Var};
+use candle_core::{DType, Device, Shape, Tensor, Var};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use std::collections::BTreeMap;
@@ -65,13 +65,20 @@ pub struct Parameters {
     prefix: String,
     seed: u64,
     device: Device,
+    activations: DType,
 }
 
 impl Parameters {
     /// An empty store.
     #[must_use]
     pub fn new(seed: u64, device: &Device) -> Self {
-        Self { store: Arc::default(), prefix: String::new(), seed, device: device.clone() }
+        Self { store: Arc::default(), prefix: String::new(), seed, device: device.clone(), activations: DType::F32 }
+    }
+
+    /// The same store for a model that computes in another type of number; parameters are f32 all the same.
+    #[must_use]
+    pub fn with_activations(self, activations: DType) -> Self {
+        Self { activations, ..self }
     }
 
     /// The view below `name`.
@@ -90,6 +97,12 @@ impl Parameters {
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// The type of number that tokens are embedded to, and so that of a trunk: f32, or bf16 on a CUDA device.
+    #[must_use]
+    pub fn activations(&self) -> DType {
+        self.activations
     }
 
     /// Makes a parameter and gives its tensor, which later steps of training change in place.

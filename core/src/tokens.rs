@@ -255,7 +255,7 @@ pub struct Segment {
     pub rows: Vec<u32>,
     /// `[N, T, D]`.
     pub embedded: Tensor,
-    /// `[N, T]` u8.
+    /// `[N, T]` u8, on the CPU whatever the device: what is computed at all is decided there.
     pub valid: Tensor,
 }
 
@@ -294,10 +294,10 @@ pub fn scatter_rows(x: &Tensor, rows: &[u32], batch: usize) -> Result<Tensor> {
     if rows.len() == batch && x.dim(0)? == batch {
         return Ok(x.clone());
     }
-    let index = Tensor::new(rows, x.device())?;
-    if x.dtype() == DType::F32 {
-        return Ok(ops::scatter(x, &index, batch)?);
+    if x.dtype().is_float() {
+        return Ok(ops::scatter(x, &Tensor::new(rows, &Device::Cpu)?, batch)?);
     }
+    let index = Tensor::new(rows, x.device())?;
     // Flags and codes have no gradient, and are small.
     let mut dims = x.dims().to_vec();
     dims[0] = batch;

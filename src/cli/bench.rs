@@ -51,13 +51,18 @@ pub(super) fn run(args: &BenchArgs) -> Result<()> {
     let registry = Registry::linked()?;
     let experiment = args.config.read(&registry)?;
     let mut counter = Counter::new(args.json(), "steps and batches measured");
-    let measured =
-        measure(&experiment, &registry, &args.device.device(), args.steps as usize, &mut |stage, done, total| {
+    let measured = measure(
+        &experiment,
+        &registry,
+        &args.device.open(&args.json)?,
+        args.steps as usize,
+        &mut |stage, done, total| {
             // Fitting has no end that could be shown.
             if stage != MeasureStage::Fitting {
                 counter.at(done as u64, total as u64);
             }
-        });
+        },
+    );
     counter.finish();
     let (measured, processor) = (measured?, processor());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

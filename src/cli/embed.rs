@@ -62,7 +62,7 @@ pub(super) fn run(args: &EmbedArgs) -> Result<()> {
         std::fs::metadata(folder).map_err(Error::io("write to", folder))?;
     }
     let registry = Registry::linked()?;
-    let (mut experiment, model, _) = load_run(&args.run, &args.set, &registry, &args.device.device())?;
+    let (mut experiment, model, _) = load_run(&args.run, &args.set, &registry, &args.device.open(&args.json)?)?;
     if let Some(path) = &args.data {
         experiment.data.path.clone_from(path);
         experiment.data.also.clear();

@@ -19,6 +19,7 @@ mod train;
 use crate::message;
 use clap::{Args, Parser, Subcommand};
 use panchroma_core::config::Document;
+use panchroma_core::device::{DeviceChoice, OpenDevice};
 use panchroma_core::reexport::candle_core::Device;
 use panchroma_core::{Error, Experiment, Registry, Result};
 use std::io::IsTerminal;
@@ -89,16 +90,21 @@ impl ConfigArgs {
 /// Where to compute.
 #[derive(Args)]
 struct DeviceArgs {
-    /// Where to compute: `cpu`
-    #[arg(long, default_value = "cpu", value_parser = ["cpu"])]
-    device: String,
+    /// Where to compute: `cpu`, `cuda:N` (the CUDA device of this number, from 0), or `auto` (`cuda:0` if there is
+    /// one, else `cpu`). CUDA needs a build with it: see docs/cuda.md
+    #[arg(long, value_name = "DEVICE", default_value_t = DeviceChoice::Cpu)]
+    device: DeviceChoice,
 }
 
 impl DeviceArgs {
-    fn device(&self) -> Device {
-        // The only one that `value_parser` lets through.
-        debug_assert_eq!(self.device, "cpu");
-        Device::Cpu
+    /// Opens the device, and says which one it is where that is not the default.
+    fn open(&self, json: &JsonArgs) -> Result<Device> {
+        let OpenDevice { device, name, passed_over } = self.device.open()?;
+        if self.device != DeviceChoice::Cpu && !json.json {
+            let why = passed_over.map_or_else(String::new, |cause| format!(" (no CUDA: {cause})"));
+            eprintln!("device: {name}{why}");
+        }
+        Ok(device)
     }
 }
 

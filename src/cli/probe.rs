@@ -34,7 +34,7 @@ impl ProbeArgs {
 
 pub(super) fn run(args: &ProbeArgs) -> Result<()> {
     let registry = Registry::linked()?;
-    let device = args.device.device();
+    let device = args.device.open(&args.json)?;
     let (experiment, model, state) = load_run(&args.run, &args.set, &registry, &device)?;
     let mut untrained = Model::new(&experiment, &registry, &device)?;
     untrained.restore(&state.fitted)?;

@@ -53,7 +53,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     let options = TrainOptions {
         resume: args.resume,
         overwrite: args.overwrite,
-        device: args.device.device(),
+        device: args.device.open(&args.json)?,
         max_steps: args.max_steps,
         max_time: args.max_time.filter(|s| *s > 0.0 && *s < 1e9).map(Duration::from_secs_f64),
         stop: stop_on_signal(),

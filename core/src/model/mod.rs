@@ -17,7 +17,7 @@ use crate::{
     Parameters, PrepareContext, Registry, Result, Rows, TokenSet, TokenSpec, Tokenizer, TokenizerContext, Tokens,
     Trunk, TrunkContext, View,
 };
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -70,7 +70,8 @@ impl Model {
     /// A config error at the key that caused it.
     pub fn new(experiment: &Experiment, registry: &Registry, device: &Device) -> Result<Self> {
         let root = experiment.root();
-        let parameters = Parameters::new(experiment.run.seed, device);
+        let activations = experiment.train.precision.activations(device);
+        let parameters = Parameters::new(experiment.run.seed, device).with_activations(activations);
         let mut built = Vec::new();
         for (name, section) in root.sections("modality")? {
             let own = section.without(&["tokenizer"]).without(&metadata::KEYS);
@@ -218,7 +219,16 @@ impl Model {
     /// # Errors
     /// If no object of the batch has one of them, or the trunk fails.
     pub fn features(&self, batch: &Batch, view: View, only: &[String], context: &Forward) -> Result<Features> {
-        self.trunk.forward(&self.token_set(batch, only)?, view, context)
+        self.encode(&self.token_set(batch, only)?, view, context)
+    }
+
+    /// What heads get is f32, whatever the trunk computes in.
+    fn encode(&self, tokens: &TokenSet, view: View, context: &Forward) -> Result<Features> {
+        let mut features = self.trunk.forward(tokens, view, context)?;
+        for segment in &mut features.tokens.segments {
+            segment.embedded = segment.embedded.to_dtype(DType::F32)?;
+        }
+        Ok(features)
     }
 
     fn token_set(&self, batch: &Batch, only: &[String]) -> Result<TokenSet> {
@@ -265,7 +275,7 @@ impl Model {
         for NamedHead { name, weight, head } in &self.heads {
             let features = match views.entry(head.view()) {
                 Entry::Occupied(made) => made.into_mut(),
-                Entry::Vacant(place) => place.insert(self.trunk.forward(&tokens, head.view(), context)?),
+                Entry::Vacant(place) => place.insert(self.encode(&tokens, head.view(), context)?),
             };
             let out = head.forward(features, batch, context)?;
             if let Some(loss) = &out.loss {

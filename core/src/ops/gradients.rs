@@ -6,6 +6,7 @@
 
 use crate::{Error, Parameter, Result};
 use candle_core::{DType, Tensor, TensorId, Var, bail};
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -26,6 +27,8 @@ struct Sums {
     values: Vec<f32>,
     slots: Vec<Slot>,
     by_id: HashMap<TensorId, usize>,
+    /// In place of `values` for parameters on another device than the CPU: the sum of each, if it has one.
+    on_device: Option<Vec<Option<Tensor>>>,
 }
 
 #[derive(Debug)]
@@ -45,7 +48,7 @@ impl Gradients {
     /// For these parameters, in this order; nothing is summed yet.
     ///
     /// # Errors
-    /// [`Error::Tensor`] if a parameter isn't f32.
+    /// [`Error::Tensor`] if a parameter isn't f32, or they are on several devices.
     pub fn new(parameters: &[(String, Parameter)]) -> Result<Self> {
         let vars: Vec<Var> = parameters.iter().map(|(_, parameter)| parameter.var.clone()).collect();
         let mut sums = Sums::default();
@@ -61,19 +64,35 @@ impl Gradients {
             sums.slots.push(Slot { range, filled: false });
             sums.by_id.insert(tensor.id(), number);
         }
-        sums.values = vec![0.0; end];
+        let mut devices = vars.iter().map(|var| var.device());
+        match devices.next() {
+            Some(first) if !devices.all(|device| device.same_device(first)) => {
+                return Err(candle_core::Error::Msg("gradients: expected all parameters on one device".into()).into());
+            }
+            Some(first) if !first.is_cpu() => sums.on_device = Some(vec![None; vars.len()]),
+            _ => sums.values = vec![0.0; end],
+        }
         Ok(Self { vars, sums })
+    }
+
+    /// As on a device, on the CPU.
+    #[cfg(test)]
+    pub(super) fn in_tensors(parameters: &[(String, Parameter)]) -> Result<Self> {
+        let mut this = Self::new(parameters)?;
+        this.sums.on_device = Some(vec![None; this.vars.len()]);
+        Ok(this)
     }
 
     /// Forgets all sums.
     pub fn clear(&mut self) {
         self.sums.slots.iter_mut().for_each(|slot| slot.filled = false);
+        self.sums.on_device.iter_mut().flatten().for_each(|sum| *sum = None);
     }
 
     /// Adds the gradients of `loss`, a scalar.
     ///
     /// # Errors
-    /// [`Error::Tensor`] from an operation, or for a parameter that isn't on the CPU; the sums are cleared then.
+    /// [`Error::Tensor`] from an operation; the sums are cleared then.
     pub fn backward(&mut self, loss: &Tensor) -> Result<()> {
         let before = CURRENT.replace(Some(std::mem::take(&mut self.sums)));
         let store = loss.backward();
@@ -81,7 +100,7 @@ impl Gradients {
         let done = store.map_err(Error::from).and_then(|store| {
             for (slot, var) in self.vars.iter().enumerate() {
                 if let Some(gradient) = store.get(var.as_tensor()) {
-                    with_values("gradients", [&gradient.contiguous()?], |[gradient]| self.sums.add(slot, gradient))?;
+                    self.sums.add_tensor(slot, gradient)?;
                 }
             }
             Ok(())
@@ -104,11 +123,28 @@ impl Gradients {
         self.vars.is_empty()
     }
 
-    /// The gradient of parameter `number`, row-major; `None` if it got none.
+    /// The gradient of parameter `number`, row-major; `None` if it got none, or isn't on the CPU.
     #[must_use]
     pub fn get(&self, number: usize) -> Option<&[f32]> {
         let slot = self.sums.slots.get(number).filter(|slot| slot.filled)?;
         self.sums.values.get(slot.range.clone())
+    }
+
+    /// The gradient of parameter `number` where parameters are on another device than the CPU; `None` if it got none.
+    #[must_use]
+    pub fn on_device(&self, number: usize) -> Option<&Tensor> {
+        self.sums.on_device.as_ref()?.get(number)?.as_ref()
+    }
+
+    /// The gradient of parameter `number`, row-major, from whatever device; `None` if it got none. Waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the device fails.
+    pub fn to_host(&self, number: usize) -> Result<Option<Cow<'_, [f32]>>> {
+        match self.on_device(number) {
+            Some(gradient) => Ok(Some(Cow::Owned(gradient.flatten_all()?.to_vec1()?))),
+            None => Ok(self.get(number).map(Cow::Borrowed)),
+        }
     }
 
     /// The gradient of `parameter` as a tensor; `None` if it got none.
@@ -117,12 +153,28 @@ impl Gradients {
     /// [`Error::Tensor`] if the tensor can't be made.
     pub fn tensor(&self, parameter: &Tensor) -> Result<Option<Tensor>> {
         let number = self.sums.by_id.get(&parameter.id());
+        if let Some(sum) = number.and_then(|number| self.on_device(*number)) {
+            return Ok(Some(sum.clone()));
+        }
         let values = number.and_then(|number| self.get(*number));
         Ok(values.map(|values| Tensor::from_slice(values, parameter.shape(), parameter.device())).transpose()?)
     }
 }
 
 impl Sums {
+    fn add_tensor(&mut self, slot: usize, gradient: &Tensor) -> candle_core::Result<()> {
+        let gradient = gradient.detach().contiguous()?;
+        let Some(sums) = &mut self.on_device else {
+            return with_values("gradients", [&gradient], |[gradient]| self.add(slot, gradient));
+        };
+        let Some(sum) = sums.get_mut(slot) else { return Ok(()) };
+        *sum = Some(match sum.take() {
+            Some(sum) => (sum + gradient)?,
+            None => gradient,
+        });
+        Ok(())
+    }
+
     fn add(&mut self, slot: usize, gradient: &[f32]) {
         self.with(slot, |sum, onto| match onto {
             Onto::Nothing => sum.copy_from_slice(gradient),
@@ -153,12 +205,23 @@ pub(super) enum Added {
 pub(super) fn add(parameter: &Tensor, f: impl FnOnce(&mut [f32], Onto)) -> Added {
     // Not borrowed while `f` runs: it may wait for other threads, and do other work meanwhile.
     let Some(mut sums) = CURRENT.take() else { return Added::No };
-    let slot = sums.by_id.get(&parameter.id()).copied();
+    let slot = sums.by_id.get(&parameter.id()).copied().filter(|_| sums.on_device.is_none());
     if let Some(slot) = slot {
         sums.with(slot, f);
     }
     CURRENT.set(Some(sums));
     if slot.is_some() { Added::Yes } else { Added::No }
+}
+
+/// Adds `gradient` to the sum of `parameter`, if there is one on this thread.
+#[cfg(any(test, feature = "cuda"))]
+pub(super) fn add_tensor(parameter: &Tensor, gradient: &Tensor) -> candle_core::Result<Added> {
+    CURRENT.with_borrow_mut(|current| {
+        let Some(sums) = current.as_mut() else { return Ok(Added::No) };
+        let Some(slot) = sums.by_id.get(&parameter.id()).copied() else { return Ok(Added::No) };
+        sums.add_tensor(slot, gradient)?;
+        Ok(Added::Yes)
+    })
 }
 
 /// Refuses a backward pass without sums, for operations whose parameters candle doesn't know.

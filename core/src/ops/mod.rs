@@ -29,6 +29,8 @@ pub mod gather;
 #[cfg(any(test, feature = "cuda"))]
 pub mod gpu;
 mod gradients;
+#[cfg(any(test, feature = "cuda"))]
+mod kept;
 pub mod layer_norm;
 pub mod linear;
 pub mod memory;

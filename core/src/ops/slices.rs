@@ -13,6 +13,13 @@ pub(super) fn require_f32(op: &'static str, name: &str, tensor: &Tensor) -> Resu
     Ok(())
 }
 
+/// `parameter` in the type of number of `x`: parameters are f32 also where activations are bf16, and the gradient of the copy
+/// comes back to them in f32.
+#[cfg(any(test, feature = "cuda"))]
+pub(super) fn alike(parameter: &Tensor, x: &Tensor) -> Result<Tensor> {
+    if parameter.dtype() == x.dtype() { Ok(parameter.clone()) } else { parameter.to_dtype(x.dtype()) }
+}
+
 /// The values that a contiguous layout (with any offset) covers.
 pub(super) fn values<'a>(op: &'static str, storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     let CpuStorage::F32(all) = storage else {

@@ -1,7 +1,8 @@
 //! `[train]`: how long, how fast, how often.
 
 use super::schedule::{Schedule, ScheduleKind};
-use crate::{Result, Section};
+use crate::{Experiment, Result, Section};
+use candle_core::{DType, Device};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,10 @@ pub struct TrainConfig {
     /// Largest norm of all gradients together; 0 switches clipping off.
     #[serde(default = "default_clip_norm")]
     pub clip_norm: f64,
+    /// Numbers that activations and matrix products are computed in: `f32` or, on a CUDA device alone, `bf16`, which takes
+    /// half of the memory and a fraction of the time. Parameters, optimizer and losses are f32 either way.
+    #[serde(default)]
+    pub precision: Precision,
     /// Batches whose gradients are averaged for one step.
     #[serde(default = "default_one")]
     pub accumulate: usize,
@@ -61,6 +66,37 @@ pub struct TrainConfig {
     /// Parameters with a rate or decay of their own, by the beginning of their names.
     #[serde(default)]
     pub group: Vec<GroupConfig>,
+}
+
+/// What activations and matrix products are computed in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits with the range of 32; sums within an operation are in f32.
+    Bf16,
+}
+
+impl Precision {
+    /// The type of activations on `device`: other devices than those of CUDA compute in f32, so that a model that was trained
+    /// in bf16 can be used on them.
+    #[must_use]
+    pub fn activations(self, device: &Device) -> DType {
+        if self == Self::Bf16 && device.is_cuda() { DType::BF16 } else { DType::F32 }
+    }
+
+    /// Refuses to train in bf16 where there is no such training.
+    pub(super) fn require_on(self, device: &Device, experiment: &Experiment) -> Result<()> {
+        if self == Self::F32 || device.is_cuda() {
+            return Ok(());
+        }
+        let root = experiment.root();
+        let table = root.section("train")?.unwrap_or(root);
+        Err(table
+            .reject("precision", "must be \"f32\" on the CPU: bf16 needs a CUDA device, such as `--device cuda:0`"))
+    }
 }
 
 /// One `[[train.group]]`.

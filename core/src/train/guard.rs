@@ -110,7 +110,7 @@ impl Check<'_> {
         self.gradients.backward(loss)?;
         let mut missing = Vec::new();
         for (number, name) in std::mem::take(&mut self.missing) {
-            if let Some(gradient) = self.gradients.get(number) {
+            if let Some(gradient) = self.gradients.to_host(number)? {
                 if gradient.iter().any(|value| value.abs() > 0.0) {
                     continue;
                 }

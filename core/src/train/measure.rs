@@ -6,7 +6,7 @@ use super::{AdamW, TrainError};
 use crate::data::{Catalogue, Position, Split};
 use crate::ops::{self, Gradients};
 use crate::{Batch, Experiment, Forward, Mode, Model, Registry, Result, View};
-use candle_core::Device;
+use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ pub struct Measured {
     pub flops: f64,
     /// Of training.
     pub flops_per_second: f64,
-    /// Of matrix products alone, in f32 on all threads of this machine.
+    /// Of matrix products alone: in f32 on all threads of this machine, or on a GPU in what the model computes in.
     pub product_flops_per_second: f64,
     /// The former over the latter.
     pub share_of_products: f64,
@@ -87,6 +87,7 @@ pub fn measure(
     progress: &mut dyn FnMut(MeasureStage, usize, usize),
 ) -> Result<Measured> {
     ops::keep_large_buffers();
+    experiment.train.precision.require_on(device, experiment)?;
     let mut model = Model::new(experiment, registry, device)?;
     let columns = model.columns(&experiment.evaluate.columns(&experiment.probes));
     let catalogue = Arc::new(Catalogue::open(&experiment.data, &columns)?);
@@ -118,6 +119,9 @@ fn run(feed: &Feed<'_>, steps: usize, progress: &mut dyn FnMut(MeasureStage, usi
         let wait = start.elapsed();
         let context = Forward { mode: Mode::Train, seed: experiment.run.seed, step: times.len() as u64 };
         let loss = model.forward(&batch, &context)?.loss;
+        // A GPU works behind the host: without waiting, all time would be the optimizer's, which reads the norm.
+        let device = model.parameters().device();
+        device.synchronize()?;
         let forward = start.elapsed() - wait;
         let Some(loss) = loss else {
             empty += 1;
@@ -129,6 +133,7 @@ fn run(feed: &Feed<'_>, steps: usize, progress: &mut dyn FnMut(MeasureStage, usi
         gradients.clear();
         gradients.backward(&loss)?;
         drop(loss);
+        device.synchronize()?;
         let backward = start.elapsed() - wait - forward;
         optimizer.step(&gradients, config.schedule().rate(times.len() as u64), clip)?;
         let step = start.elapsed();
@@ -160,7 +165,10 @@ fn run(feed: &Feed<'_>, steps: usize, progress: &mut dyn FnMut(MeasureStage, usi
     };
     let (embed_objects_per_second, embed_tokens_per_second) = embed(model, &batches, progress)?;
     let (tokens, flops) = (tokens as f64 / steps as f64, flops.iter().sum::<f64>() / steps as f64);
-    let product_flops_per_second = ops::product_peak(Duration::from_millis(700));
+    let product_flops_per_second = match model.parameters().device() {
+        Device::Cpu => ops::product_peak(Duration::from_millis(700)),
+        device => products_on(device, config.precision.activations(device))?,
+    };
     let flops_per_second = flops / seconds.step;
     Ok(Measured {
         parameters: parameters.iter().map(|(_, p)| p.var.as_tensor().elem_count()).sum(),
@@ -192,10 +200,25 @@ fn embed(model: &Model, batches: &[Batch], progress: &mut dyn FnMut(MeasureStage
         progress(MeasureStage::Embedding, number, batches.len());
         let start = Instant::now();
         model.features(batch, View::Isolated, &[], &Forward::evaluate())?;
+        model.parameters().device().synchronize()?;
         let seconds = start.elapsed().as_secs_f64();
         rates.push((batch.len() as f64 / seconds, count_tokens(batch)?.values().sum::<usize>() as f64 / seconds));
     }
     Ok((median(rates.iter().map(|r| r.0)), median(rates.iter().map(|r| r.1))))
+}
+
+/// Operations per second of large matrix products on another device than the CPU.
+fn products_on(device: &Device, number: DType) -> Result<f64> {
+    const SIDE: usize = 8192;
+    let a = Tensor::ones((SIDE, SIDE), number, device)?;
+    let mut rates = Vec::new();
+    for _ in 0..8 {
+        let start = Instant::now();
+        a.matmul(&a)?;
+        device.synchronize()?;
+        rates.push(2.0 * (SIDE as f64).powi(3) / start.elapsed().as_secs_f64());
+    }
+    Ok(median(rates.into_iter()))
 }
 
 /// Valid tokens per modality.

@@ -10,11 +10,12 @@ mod log;
 mod measure;
 mod optimizer;
 mod run;
+mod scalars;
 mod schedule;
 mod session;
 mod trainer;
 
-pub use config::{GroupConfig, TrainConfig};
+pub use config::{GroupConfig, Precision, TrainConfig};
 pub use error::{CheckpointError, TrainError};
 pub use events::EventWriter;
 pub use guard::check_gradients;

@@ -52,6 +52,9 @@ pub struct AdamW {
     betas: [f64; 2],
     epsilon: f64,
     steps: u64,
+    /// On a CUDA device, from the first step on: where the moments are then.
+    #[cfg(feature = "cuda")]
+    on_device: Option<adamw::OnDevice>,
 }
 
 #[derive(Debug)]
@@ -62,6 +65,9 @@ struct Slot {
     weight_decay: f64,
     first: Vec<f32>,
     second: Vec<f32>,
+    /// Which tensor of the device's optimizer has the moments; then the two above are empty.
+    #[cfg(feature = "cuda")]
+    number: Option<usize>,
 }
 
 impl AdamW {
@@ -82,9 +88,18 @@ impl AdamW {
                 second: vec![0.0; count],
                 name,
                 parameter,
+                #[cfg(feature = "cuda")]
+                number: None,
             }
         };
-        Self { slots: parameters.into_iter().map(slot).collect(), betas, epsilon, steps: 0 }
+        Self {
+            slots: parameters.into_iter().map(slot).collect(),
+            betas,
+            epsilon,
+            steps: 0,
+            #[cfg(feature = "cuda")]
+            on_device: None,
+        }
     }
 
     /// Steps taken.
@@ -100,7 +115,7 @@ impl AdamW {
     ///
     /// # Errors
     /// [`Error::Shape`] if the gradients don't fit the parameters, before anything changes;
-    /// [`Error::Tensor`] for tensors that aren't f32 on the CPU.
+    /// [`Error::Tensor`] for tensors that aren't f32, or on several devices.
     pub fn step(&mut self, gradients: &Gradients, learning_rate: f64, clip_norm: Option<f64>) -> Result<StepReport> {
         if gradients.len() != self.slots.len() {
             return Err(Error::Shape {
@@ -108,6 +123,10 @@ impl AdamW {
                 expected: format!("{} gradients", self.slots.len()),
                 found: gradients.len().to_string(),
             });
+        }
+        #[cfg(feature = "cuda")]
+        if self.slots.first().is_some_and(|slot| slot.parameter.var.device().is_cuda()) {
+            return self.step_on_device(gradients, learning_rate, clip_norm);
         }
         for (number, slot) in self.slots.iter().enumerate() {
             let found = gradients.get(number).map_or(slot.first.len(), <[f32]>::len);
@@ -147,6 +166,14 @@ impl AdamW {
         let mut state = BTreeMap::new();
         for slot in &self.slots {
             let var = &slot.parameter.var;
+            #[cfg(feature = "cuda")]
+            if let Some(own) = slot.number.and_then(|number| self.on_device.as_ref()?.moments(number)) {
+                for (moment, tensor) in ["first", "second"].into_iter().zip(own) {
+                    let tensor = tensor.to_device(&candle_core::Device::Cpu)?;
+                    state.insert(format!("{}.{moment}", slot.name), tensor);
+                }
+                continue;
+            }
             for (moment, values) in [("first", &slot.first), ("second", &slot.second)] {
                 let tensor = Tensor::from_slice(values, var.shape(), &candle_core::Device::Cpu)?;
                 state.insert(format!("{}.{moment}", slot.name), tensor);
@@ -185,9 +212,56 @@ impl AdamW {
         for (slot, (first, second)) in self.slots.iter_mut().zip(moments) {
             slot.first = first;
             slot.second = second;
+            #[cfg(feature = "cuda")]
+            {
+                slot.number = None;
+            }
+        }
+        #[cfg(feature = "cuda")]
+        {
+            self.on_device = None;
         }
         self.steps = steps;
         Ok(())
+    }
+
+    /// The same on a CUDA device, where the norm decides without the host whether anything changes.
+    #[cfg(feature = "cuda")]
+    fn step_on_device(
+        &mut self,
+        gradients: &Gradients,
+        learning_rate: f64,
+        clip_norm: Option<f64>,
+    ) -> Result<StepReport> {
+        let mut optimizer = match self.on_device.take() {
+            Some(optimizer) => optimizer,
+            None => self.move_to_device()?,
+        };
+        let numbers = self.slots.iter().enumerate().filter(|(_, slot)| slot.number.is_some());
+        let given: Vec<Option<&Tensor>> = numbers.map(|(number, _)| gradients.on_device(number)).collect();
+        let step = adamw::Step { learning_rate, clip_norm, betas: self.betas, epsilon: self.epsilon };
+        let report = optimizer.step(&given, step);
+        self.on_device = Some(optimizer);
+        let report = report?;
+        self.steps = u64::from(report.steps);
+        let clipped = report.applied && clip_norm.is_some_and(|most| report.norm > most);
+        Ok(StepReport { gradient_norm: report.norm, clipped })
+    }
+
+    /// Moments to the device of the parameters that learn.
+    #[cfg(feature = "cuda")]
+    fn move_to_device(&mut self) -> Result<adamw::OnDevice> {
+        let mut learning = Vec::new();
+        let mut device = candle_core::Device::Cpu;
+        for slot in self.slots.iter_mut().filter(|slot| slot.learning_rate != 0.0) {
+            let parameter = slot.parameter.var.as_tensor().clone();
+            device = parameter.device().clone();
+            let moment = |values: &mut Vec<f32>| Tensor::from_vec(std::mem::take(values), parameter.shape(), &device);
+            let moments = [moment(&mut slot.first)?, moment(&mut slot.second)?];
+            slot.number = Some(learning.len());
+            learning.push(adamw::Learning { parameter, moments, rate: slot.learning_rate, decay: slot.weight_decay });
+        }
+        Ok(adamw::OnDevice::new(&device, learning, self.steps)?)
     }
 
     /// Norm of the gradients of parameters that aren't frozen, in f64, in a fixed order.

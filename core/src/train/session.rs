@@ -2,14 +2,14 @@
 
 use super::checkpoint::{self, State};
 use super::ema::Ema;
+use super::scalars::Scalars;
 use super::{AdamW, Event, Observer, RunFolder, RunLog, TrainError, TrainOptions};
 use crate::data::{Catalogue, Loader, LoaderPlan, Position, Split};
 use crate::evaluate::{Embeddings, EvaluateConfig, EvaluateContext, Evaluation, evaluate, retrieval_share};
 use crate::ops::Gradients;
 use crate::{Batch, Error, Experiment, Forward, Mode, Model, Parameter, Registry, Result, Rows};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -77,6 +77,11 @@ pub(super) fn restore(
         ema.restore(averages);
     }
     Ok(())
+}
+
+/// A tensor for a file: no copy where it is on the CPU.
+fn on_host(name: &str, tensor: &Tensor) -> Result<(String, Tensor)> {
+    Ok((name.to_owned(), tensor.detach().to_device(&Device::Cpu)?))
 }
 
 /// Everything that lasts from step to step.
@@ -165,7 +170,7 @@ impl Session<'_> {
         let config = &self.feed.experiment.train;
         let context = Forward { mode: Mode::Train, seed: self.feed.experiment.run.seed, step: self.step };
         self.gradients.clear();
-        let mut line: BTreeMap<String, f64> = BTreeMap::new();
+        let mut scalars = Scalars::default();
         let mut objects = Vec::new();
         let mut taken = 0;
         let mut empty = 0;
@@ -182,16 +187,15 @@ impl Session<'_> {
             };
             taken += 1;
             objects.extend(batch.rows.ids().iter().take(3).cloned());
-            let value = f64::from(loss.to_scalar::<f32>()?);
-            if !value.is_finite() {
+            // On a GPU the host would wait here; there it is seen at the end of the step.
+            if loss.device().is_cpu() && !loss.to_scalar::<f32>()?.is_finite() {
                 return Err(TrainError::NotFinite { what: "the loss", step: self.step + 1, objects }.into());
             }
             let share = 1.0 / config.accumulate as f64;
-            *line.entry("loss".into()).or_default() += value * share;
+            scalars.add("loss".into(), &loss, share)?;
             for (head, output) in &output.heads {
                 for (name, metric) in &output.metrics {
-                    let value = f64::from(metric.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?);
-                    *line.entry(format!("{head}.{name}")).or_default() += value * share;
+                    scalars.add(format!("{head}.{name}"), metric, share)?;
                 }
             }
             let loss = if config.accumulate > 1 { (loss * share)? } else { loss };
@@ -200,6 +204,10 @@ impl Session<'_> {
         let rate = config.schedule().rate(self.step);
         let clip = (config.clip_norm > 0.0).then_some(config.clip_norm);
         let report = self.optimizer.step(&self.gradients, rate, clip)?;
+        let mut line = scalars.read()?;
+        if line.get("loss").is_some_and(|loss| !loss.is_finite()) {
+            return Err(TrainError::NotFinite { what: "the loss", step: self.step + 1, objects }.into());
+        }
         if !report.gradient_norm.is_finite() {
             return Err(TrainError::NotFinite { what: "a gradient", step: self.step + 1, objects }.into());
         }
@@ -306,10 +314,11 @@ impl Session<'_> {
             best: self.best,
         };
         let model: Vec<(String, Tensor)> =
-            self.parameters.iter().map(|(name, p)| (name.clone(), p.var.as_tensor().clone())).collect();
-        let average = self.ema.as_ref().map(Ema::averages);
+            self.parameters.iter().map(|(name, p)| on_host(name, p.var.as_tensor())).collect::<Result<_>>()?;
+        let average = self.ema.as_ref().map(|ema| ema.averages().iter().map(|(name, a)| on_host(name, a)));
+        let average: Option<Vec<(String, Tensor)>> = average.map(Iterator::collect::<Result<_>>).transpose()?;
         let folder = self.run.checkpoints();
-        checkpoint::write(&folder, &state, &model, average, &self.optimizer.state()?)?;
+        checkpoint::write(&folder, &state, &model, average.as_deref(), &self.optimizer.state()?)?;
         self.saved = Some(self.step);
         checkpoint::prune(&folder, self.feed.experiment.train.keep_checkpoints)?;
         observer.on(Event::Checkpoint { step: self.step });

@@ -121,6 +121,7 @@ pub fn train(
 ) -> Result<Outcome> {
     let started = Instant::now();
     ops::keep_large_buffers();
+    experiment.train.precision.require_on(&options.device, experiment)?;
     let model = Model::new(experiment, registry, &options.device)?;
     let columns = model.columns(&experiment.evaluate.columns(&experiment.probes));
     let catalogue = Arc::new(Catalogue::open(&experiment.data, &columns)?);

@@ -29,7 +29,7 @@ impl Query {
     pub(super) fn forward(&self, x: &Tensor, valid: &Tensor) -> Result<Tensor> {
         let (b, _, d) = x.dims3()?;
         let kv = ops::linear(x, &self.kv, None)?;
-        let query = self.query.reshape((1, 1, d))?.broadcast_as((b, 1, d))?.contiguous()?;
+        let query = self.query.to_dtype(x.dtype())?.reshape((1, 1, d))?.broadcast_as((b, 1, d))?.contiguous()?;
         let y = ops::cross_attention(&query, &kv, self.heads, Some(valid))?.squeeze(1)?;
         Ok(ops::linear(&y, &self.out_weight, Some(&self.out_bias))?)
     }

@@ -6,7 +6,7 @@ use super::pool::{Pool, PoolKind};
 use crate::ops::stack::Branch;
 use crate::ops::{self, Keep};
 use crate::{Forward, Mode, Parameters, Result, Section};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -130,8 +130,8 @@ impl Encoder {
         })
     }
 
-    /// `x` `[B, T, D]`, `valid` `[B, T]` u8 -> encoded tokens `[B, T, D]` (0 where there is none) and one vector per object
-    /// `[B, D]`.
+    /// `x` `[B, T, D]`, `valid` `[B, T]` u8 on the CPU -> encoded tokens `[B, T, D]` in the type of `x` (0 where there is none)
+    /// and one vector per object `[B, D]` in f32.
     ///
     /// # Errors
     /// If shapes disagree.
@@ -145,7 +145,8 @@ impl Encoder {
             Mode::Train => Keep::All,
         };
         let rows = ops::stack(&packed.pack(&x)?, &self.branches, packed.sequences(), scales, keep)?;
-        self.pool.after(&packed.unpack(&self.norm.forward(&rows)?)?, &valid)
+        let (tokens, pooled) = self.pool.after(&packed.unpack(&self.norm.forward(&rows)?)?, &valid)?;
+        Ok((tokens, pooled.to_dtype(DType::F32)?))
     }
 
     /// Pools already encoded tokens `[B, T, D]` to `[B, D]` with the encoder's own pool; with a
@@ -154,6 +155,6 @@ impl Encoder {
     /// # Errors
     /// If shapes disagree.
     pub fn pool_tokens(&self, x: &Tensor, valid: &Tensor) -> Result<Tensor> {
-        self.pool.subset(x, valid)
+        Ok(self.pool.subset(x, valid)?.to_dtype(DType::F32)?)
     }
 }

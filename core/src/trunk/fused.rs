@@ -3,8 +3,8 @@
 use super::encoder::{Encoder, EncoderConfig};
 use super::towers::{empty, unknown};
 use super::{Trunk, TrunkContext};
-use crate::{Descriptor, Features, Forward, Pooled, Result, Section, Segment, TokenSet, View};
-use candle_core::Tensor;
+use crate::{Descriptor, Features, Forward, Pooled, Result, Section, Segment, TokenSet, View, ops};
+use candle_core::{Device, Tensor};
 use std::collections::BTreeMap;
 
 /// Config of trunk `fused`: the size of the encoder.
@@ -72,8 +72,8 @@ impl Fused {
         let mut start = 0;
         for segment in &tokens.segments {
             let length = segment.embedded.dim(1)?;
-            let rows = Tensor::new(segment.rows.as_slice(), encoded.device())?;
-            let own = encoded.narrow(1, start, length)?.contiguous()?.index_select(&rows, 0)?;
+            let rows = Tensor::new(segment.rows.as_slice(), &Device::Cpu)?;
+            let own = ops::gather(&encoded.narrow(1, start, length)?, &rows)?;
             start += length;
             let pooled = self.encoder.pool_tokens(&own, &segment.valid)?;
             modality.insert(segment.modality.clone(), Pooled::scattered(segment, &pooled, batch)?);

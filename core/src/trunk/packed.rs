@@ -2,19 +2,19 @@
 
 use crate::Result;
 use crate::ops::{self, Sequences};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 /// Where the valid tokens of a batch are.
 pub(super) struct Packed {
     sequences: Sequences,
     batch: usize,
     tokens: usize,
-    /// Places of the valid tokens in the batch; none where all are valid.
+    /// Places of the valid tokens in the batch, on the CPU; none where all are valid.
     places: Option<Tensor>,
 }
 
 impl Packed {
-    /// From `valid` `[B, T]` u8.
+    /// From `valid` `[B, T]` u8, on the CPU.
     pub(super) fn new(valid: &Tensor) -> Result<Self> {
         let (batch, tokens) = valid.dims2()?;
         let flags = valid.flatten_all()?.to_vec1::<u8>()?;
@@ -24,7 +24,7 @@ impl Packed {
             None
         } else {
             let valid_places = (0u32..).zip(&flags).filter(|(_, flag)| **flag != 0).map(|(place, _)| place);
-            Some(Tensor::new(valid_places.collect::<Vec<u32>>(), valid.device())?)
+            Some(Tensor::new(valid_places.collect::<Vec<u32>>(), &Device::Cpu)?)
         };
         Ok(Self { sequences, batch, tokens, places })
     }

@@ -58,8 +58,8 @@ impl Pool {
             return Ok((x.clone(), valid.clone()));
         };
         let (b, _, d) = x.dims3()?;
-        let class = class.reshape((1, 1, d))?.broadcast_as((b, 1, d))?;
-        let one = Tensor::ones((b, 1), DType::U8, x.device())?;
+        let class = class.to_dtype(x.dtype())?.reshape((1, 1, d))?.broadcast_as((b, 1, d))?;
+        let one = Tensor::ones((b, 1), DType::U8, valid.device())?;
         Ok((Tensor::cat(&[&class, x], 1)?, Tensor::cat(&[&one, valid], 1)?))
     }
 
@@ -95,7 +95,8 @@ impl Pool {
 
 /// Mean over the valid tokens.
 fn mean(x: &Tensor, valid: &Tensor) -> Result<Tensor> {
-    let weights = valid.to_dtype(DType::F32)?.unsqueeze(2)?;
+    let weights = valid.to_device(x.device())?.to_dtype(DType::F32)?.unsqueeze(2)?;
     let count = weights.sum(1)?.clamp(1f32, f32::MAX)?;
+    let x = x.to_dtype(DType::F32)?;
     Ok(x.broadcast_mul(&weights)?.sum(1)?.broadcast_div(&count)?)
 }

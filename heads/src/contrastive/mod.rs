@@ -22,7 +22,7 @@ mod tests;
 pub use config::{ContrastiveConfig, Loss, ProjectionKind};
 
 use at_most::at_most;
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use panchroma_core::head::EMBEDDING;
 use panchroma_core::ops::contrastive::{Contrast, infonce, sigmoid};
 use panchroma_core::tokens::scatter_rows;
@@ -160,9 +160,8 @@ impl Head for Contrastive {
             }
             let (left, right) = (select(&left.vectors, left_rows)?, select(&right.vectors, right_rows)?);
             let Contrast { loss, top1 } = self.pair(&left, &right, &scale)?;
-            let accuracy = Tensor::new(top1 as f32, loss.device())?;
             output.metrics.insert(format!("loss.{a}-{b}"), loss.detach());
-            output.metrics.insert(format!("accuracy.{a}-{b}"), accuracy);
+            output.metrics.insert(format!("accuracy.{a}-{b}"), top1);
             losses.push(loss);
         }
         if !losses.is_empty() {
@@ -192,5 +191,5 @@ fn select(x: &Tensor, rows: Vec<u32>) -> Result<Tensor> {
         // Callers give rows in increasing order, each once.
         return Ok(x.clone());
     }
-    Ok(ops::gather(x, &Tensor::new(rows, x.device())?)?)
+    Ok(ops::gather(x, &Tensor::new(rows, &Device::Cpu)?)?)
 }

@@ -1,7 +1,7 @@
 //! Kind `classification`: a class per object.
 
 use super::Layer;
-use candle_core::{D, DType, Tensor};
+use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ops::softmax;
 use panchroma_core::ops::cross_entropy::{IGNORED, cross_entropy};
 use panchroma_core::{
@@ -92,8 +92,9 @@ impl Head for Classification {
         if count == 0 {
             return Ok(output);
         }
-        let targets = Tensor::new(targets, logits.device())?;
+        let targets = Tensor::new(targets, &Device::Cpu)?;
         output.loss = Some(cross_entropy(&logits, &targets, self.config.label_smoothing, None)?);
+        let targets = targets.to_device(logits.device())?;
         // No class has the number of an ignored target.
         let right = logits.detach().argmax(D::Minus1)?.eq(&targets)?;
         output.metrics.insert("accuracy".into(), (right.to_dtype(DType::F32)?.sum_all()? / count as f64)?);

@@ -1,7 +1,7 @@
 //! Kind `regression`: a number per object.
 
 use super::{Layer, known};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use panchroma_core::{
     Batch, Column, Descriptor, Features, Forward, Head, HeadContext, HeadOutput, Result, Section, View, ops,
 };
@@ -128,7 +128,7 @@ impl Head for Regression {
             return Ok(output);
         }
         let device = answers.device();
-        let wrong = (ops::gather(&answers, &Tensor::new(rows, device)?)? - Tensor::new(targets, device)?)?;
+        let wrong = (ops::gather(&answers, &Tensor::new(rows, &Device::Cpu)?)? - Tensor::new(targets, device)?)?;
         let loss = match self.config.loss {
             RegressionLoss::Mse => (wrong.sqr()? * 0.5)?,
             RegressionLoss::Huber => huber(&wrong)?,

@@ -48,12 +48,29 @@ fn an_unknown_command_offers_the_nearest() {
     For more information, try '--help'.
     ");
     assert_snapshot!(fails(2, &["train", "configs/quickstart.toml", "--device", "gpu"], &[]), @"
-    error: invalid value 'gpu' for '--device <DEVICE>'
-      [possible values: cpu]
-
-      tip: a similar value exists: 'cpu'
+    error: invalid value 'gpu' for '--device <DEVICE>': expected `cpu`, `cuda:N` with a number N from 0, or `auto`
 
     For more information, try '--help'.
+    ");
+}
+
+/// A build with CUDA looks for a device, and what it says depends on the machine.
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn without_cuda_a_cuda_device_is_refused_and_auto_takes_the_processor() {
+    let message = fails(2, &["train", "configs/quickstart.toml", "--device", "cuda:1"], &[]);
+    assert_snapshot!(message, @"
+    error: device `cuda:1` was asked for, but this panchroma was built without CUDA
+    hint: build it with `cargo build --release --features cuda` (docs/cuda.md says what that needs), or use `--device cpu`
+    ");
+    // The device comes first: no run is needed to learn that there is none.
+    for command in [&["embed", "nowhere", "--out", "x.parquet"][..], &["probe", "nowhere"]] {
+        assert!(fails(2, &[command, &["--device", "cuda"]].concat(), &[]).contains("device `cuda:0` was asked for"));
+    }
+    assert_snapshot!(fails(4, &["probe", "configs", "--device", "auto"], &[]), @"
+    device: cpu (no CUDA: this panchroma was built without CUDA)
+    error: `configs` is not a run: it has no `config.toml`
+    hint: give the folder that `panchroma train` wrote, for example `runs/quickstart`
     ");
 }
 

@@ -36,6 +36,18 @@ fn a_missing_file_offers_the_one_beside_it() {
 }
 
 #[test]
+fn bf16_needs_a_cuda_device() {
+    assert_snapshot!(over("[train]\nprecision = \"bf16\"\n"), @r#"
+    error: `train.precision` must be "f32" on the CPU: bf16 needs a CUDA device, such as `--device cuda:0`
+     --> my.toml:3:13
+      |
+    3 | precision = "bf16"
+      |             ^^^^^^
+    "#);
+    assert!(setting(&["train.precision=bf8"]).contains("`train.precision`"));
+}
+
+#[test]
 fn invalid_toml_is_shown() {
     assert_snapshot!(file("[run]\nname = \"x\n"), @r#"
     error: not valid TOML: invalid basic string, expected `"`

@@ -100,9 +100,9 @@ struct ResidualForward {
         Spot<T> spot(width);
         if (spot.row >= rows) return;
         size_t at = size_t(spot.row) * width + spot.column;
-        Values<T> value, before, shift = {};
+        Values<T> value, before = {}, shift = {};
         value.load(x + at, spot.count, whole);
-        before.load(residual + at, spot.count, whole);
+        if (residual) before.load(residual + at, spot.count, whole);
         if (bias) shift.load(bias + spot.column, spot.count, whole);
         for (int i = 0; i < Values<T>::size; i++) value.at[i] = before.at[i] + (value.at[i] + shift.at[i]);
         value.store(y + at, spot.count, whole);

@@ -175,6 +175,12 @@ fn residuals_are_added_and_biases_have_their_gradient() -> Result<()> {
                     sums[i % width] += x;
                 }
                 assert_near(bench, "y", &y, &expected, tolerance(number))?;
+                // Without a stream, and in place: how a linear map adds its bias.
+                let own = bench.filled("in place", &x, number)?;
+                Rows { x: own.pointer(), ..arrays }.add_residual(bench.gpu(), Pointer::NULL, own.pointer())?;
+                let biased: Vec<f64> =
+                    wide(&x).iter().enumerate().map(|(i, x)| x + f64::from(bias[i % width])).collect();
+                assert_near(bench, "in place", &own, &biased, tolerance(number))?;
                 assert_near(bench, "dbias", &dbias, &sums, tolerance(number) * 2.0)?;
             }
         }

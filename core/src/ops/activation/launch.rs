@@ -98,7 +98,8 @@ impl Rows {
         Ok(())
     }
 
-    /// `y = residual + x + bias`. The gradient of `residual` and of `x` is that of `y`.
+    /// `y = residual + x + bias`, without `residual` if that is null; `y` may be `x`. The gradient of `residual` and of `x` is
+    /// that of `y`.
     ///
     /// # Errors
     /// If the launch fails.

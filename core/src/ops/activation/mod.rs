@@ -2,7 +2,7 @@
 
 pub(super) mod cpu;
 #[cfg(feature = "cuda")]
-mod cuda;
+pub(super) mod cuda;
 #[cfg(test)]
 mod tests;
 
@@ -91,7 +91,7 @@ impl CustomOp1 for Pointwise {
 
     #[cfg(feature = "cuda")]
     fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
-        cuda::forward(self.0, x, layout)
+        cuda::forward(self.0, (x, layout), None)
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {

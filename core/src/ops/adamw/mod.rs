@@ -4,8 +4,15 @@
 //! by the learning rate, epsilon added after the bias correction).
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(test)]
 mod tests;
+
+#[cfg(feature = "cuda")]
+pub(crate) use crate::ops::gpu::adamw::Step;
+#[cfg(feature = "cuda")]
+pub(crate) use cuda::{Learning, OnDevice};
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, bail};
 use std::cell::RefCell;

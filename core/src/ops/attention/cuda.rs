@@ -4,32 +4,21 @@ use super::{Attention, Mask, OP};
 use crate::ops::gpu::attention::{Inputs, Problem, Rows};
 use crate::ops::gpu::cuda::Cuda;
 use crate::ops::gpu::{Gpu, Memory, Number, Pointer, tensors};
+use crate::ops::kept::Kept;
 use candle_core::{CudaStorage, Layout, Result, Shape, Tensor, bail};
-use std::sync::{Mutex, PoisonError};
 
 /// Which keys are valid, and what the forward pass leaves for the backward pass beside its result: an operation of candle's
 /// gives only that.
 #[derive(Default)]
 pub(super) struct OnDevice {
     valid: Option<Tensor>,
-    statistics: Mutex<Option<Box<dyn Memory>>>,
+    statistics: Kept<Box<dyn Memory>>,
 }
 
 impl OnDevice {
     /// With contiguous `valid` `[B, T]` u8.
     pub(super) fn new(valid: Tensor) -> Self {
         Self { valid: Some(valid.detach()), ..Self::default() }
-    }
-
-    fn set(&self, statistics: Box<dyn Memory>) {
-        *self.statistics.lock().unwrap_or_else(PoisonError::into_inner) = Some(statistics);
-    }
-
-    fn pointer(&self) -> Result<Pointer> {
-        match &*self.statistics.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(statistics) => Ok(statistics.pointer()),
-            None => bail!("{OP}: the backward pass needs a forward pass on the same device"),
-        }
     }
 }
 
@@ -61,9 +50,7 @@ impl Batch {
             let starts =
                 (0..=self.objects).map(|object| u32::try_from(object * each).map_err(candle_core::Error::wrap));
             let starts = starts.collect::<Result<Vec<_>>>()?;
-            let mut memory = gpu.allocate(what, starts.len() * 4)?;
-            memory.write(&starts.iter().flat_map(|start| start.to_ne_bytes()).collect::<Vec<_>>())?;
-            Ok(memory)
+            tensors::upload(gpu, what, starts.into_iter().map(u32::to_ne_bytes))
         };
         let tables = [starts("starts of queries", self.queries)?, starts("starts of keys", self.keys)?];
         let width = self.width / self.heads;
@@ -89,7 +76,7 @@ impl Batch {
     fn forward(self, gpu: &Cuda, problem: &Problem, inputs: Inputs, (out, kept): (Pointer, &OnDevice)) -> Result<()> {
         let statistics = gpu.allocate("statistics", problem.statistics_bytes())?;
         problem.forward(gpu, inputs, self.row(out), statistics.pointer())?;
-        kept.set(statistics);
+        kept.statistics.set(statistics);
         Ok(())
     }
 
@@ -146,7 +133,9 @@ pub(super) fn self_backward(heads: usize, mask: &Attention, [qkv, out, grad]: [&
         let (storage, dqkv) = tensors::storage(device, number, qkv.elem_count())?;
         let both = [batch.row(out), batch.row(dout)];
         let gradients = batch.of_self(dqkv, number);
-        prepared.problem.backward(gpu, Inputs { q, k, v }, both, mask.on_device.pointer()?, gradients)?;
+        mask.on_device.statistics.with(OP, |statistics| {
+            prepared.problem.backward(gpu, Inputs { q, k, v }, both, statistics.pointer(), gradients)
+        })?;
         Ok(tensors::tensor(storage, qkv.shape()))
     })
 }
@@ -179,7 +168,9 @@ pub(super) fn cross_backward(heads: usize, mask: &Attention, [q, kv, out, grad]:
         let (dkv, dkv_pointer) = tensors::storage(device, number, kv.elem_count())?;
         let gradients = batch.of_cross(dq_pointer, dkv_pointer, number);
         let both = [batch.row(out), batch.row(dout)];
-        prepared.problem.backward(gpu, Inputs { q: q_rows, k, v }, both, mask.on_device.pointer()?, gradients)?;
+        mask.on_device.statistics.with(OP, |statistics| {
+            prepared.problem.backward(gpu, Inputs { q: q_rows, k, v }, both, statistics.pointer(), gradients)
+        })?;
         Ok([tensors::tensor(dq, q.shape()), tensors::tensor(dkv, kv.shape())])
     })
 }

@@ -9,15 +9,19 @@ mod mask;
 mod packed;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "cuda")]
+mod varlen;
 
 pub use mask::{BlockMask, Mask};
 pub(in crate::ops) use packed::SideBySide;
 pub use packed::{cross_attention, self_attention};
+#[cfg(feature = "cuda")]
+pub(in crate::ops) use varlen::{Starts, packed_attention};
 
 use super::parts::Parts;
 use super::pool::Buffer;
 use super::slices::{require_f32, values, with_values, zeros};
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
 use cpu::{Attend, Given, Job, Keys, Place, STATISTICS};
 use std::sync::{Mutex, PoisonError};
 
@@ -50,7 +54,7 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, valid: Option<&Tensor>, mas
     for (name, tensor) in [("q", q), ("k", k), ("v", v)] {
         require_f32(OP, name, tensor)?;
     }
-    let attention = Attention::new(valid, mask.clone(), (batch, keys))?;
+    let attention = Attention::new(valid, q.device(), mask.clone(), (batch, keys))?;
     q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, attention)
 }
 
@@ -64,7 +68,8 @@ struct Attention {
 }
 
 impl Attention {
-    fn new(valid: Option<&Tensor>, mask: Mask, (batch, keys): (usize, usize)) -> Result<Self> {
+    /// For queries on `device`. `valid` may be on the CPU whatever the device.
+    fn new(valid: Option<&Tensor>, device: &Device, mask: Mask, (batch, keys): (usize, usize)) -> Result<Self> {
         let Some(valid) = valid else {
             return Ok(Self::all(mask, batch, keys));
         };
@@ -76,9 +81,11 @@ impl Attention {
         }
         let valid = valid.contiguous()?;
         #[cfg(feature = "cuda")]
-        if valid.device().is_cuda() {
+        if device.is_cuda() {
+            let valid = valid.to_device(device)?;
             return Ok(Self { on_device: cuda::OnDevice::new(valid), ..Self::all(mask, 0, 0) });
         }
+        let valid = valid.to_device(device)?;
         let (storage, layout) = valid.storage_and_layout();
         let Storage::Cpu(CpuStorage::U8(all)) = &*storage else {
             bail!("{OP}: expected `valid` on the device of `q`");

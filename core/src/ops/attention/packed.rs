@@ -26,7 +26,7 @@ pub fn self_attention(qkv: &Tensor, heads: usize, valid: Option<&Tensor>) -> Res
     if columns % 3 != 0 || heads == 0 || (columns / 3) % heads != 0 {
         bail!("{OP}: expected `qkv` of shape [batch, tokens, 3 x width] with {heads} heads, got {:?}", qkv.dims());
     }
-    let attention = Attention::new(valid, Mask::Full, (batch, tokens))?;
+    let attention = Attention::new(valid, qkv.device(), Mask::Full, (batch, tokens))?;
     qkv.contiguous()?.apply_op1(SelfAttention { heads, attention })
 }
 
@@ -49,7 +49,7 @@ pub fn cross_attention(q: &Tensor, kv: &Tensor, heads: usize, valid: Option<&Ten
             kv.dims()
         );
     }
-    let attention = Attention::new(valid, Mask::Full, (batch, tokens))?;
+    let attention = Attention::new(valid, q.device(), Mask::Full, (batch, tokens))?;
     q.contiguous()?.apply_op2(&kv.contiguous()?, CrossAttention { heads, attention })
 }
 

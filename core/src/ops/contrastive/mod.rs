@@ -4,6 +4,8 @@
 //! Axes: `N` pairs that belong together, `D` width.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(test)]
 mod tests;
 mod tile;
@@ -18,9 +20,9 @@ const OP: &str = "contrastive";
 pub struct Contrast {
     /// Scalar.
     pub loss: Tensor,
-    /// Share of rows whose logit with their partner is above those with all others, mean of both
-    /// directions. One that is only as large as another hasn't found it.
-    pub top1: f64,
+    /// Scalar f32 without a history: share of rows whose logit with their partner is above those with all
+    /// others, mean of both directions. One that is only as large as another hasn't found it.
+    pub top1: Tensor,
 }
 
 /// Cross entropy of picking the partner among all rows of the other set, mean of both directions:
@@ -76,11 +78,15 @@ fn contrast(form: cpu::Form, a: &Tensor, b: &Tensor, factors: [(&str, &Tensor); 
         cpu::Form::Sigmoid => Tensor::cat(&[scale.reshape(1)?, bias.reshape(1)?], 0)?,
     };
     let (a, b) = (a.contiguous()?, b.contiguous()?);
+    #[cfg(feature = "cuda")]
+    if a.device().is_cuda() {
+        return cuda::contrast(form, &a, &b, &factors);
+    }
     let outcome = with_values(OP, [&a, &b, &factors], |[a, b, factors]| {
         cpu::forward(cpu::Problem::new(form, a, b, width, factors))
     })?;
     let loss = a.apply_op3(&b, &factors, Contrastive { form, loss: outcome.loss as f32, kept: outcome.kept })?;
-    Ok(Contrast { loss, top1: outcome.top1 })
+    Ok(Contrast { loss, top1: Tensor::new(outcome.top1 as f32, a.device())? })
 }
 
 /// Holds what the pass over the blocks gave.

@@ -1,8 +1,12 @@
 //! `mean over rows of -Σ_v q_v log softmax(logits)_v`, `q` the target with label smoothing.
 //!
 //! Axes: `M` rows, `V` vocabulary, `G` groups.
+//!
+//! Targets and groups are looked at on the host: give them on the CPU whatever the device of the logits, or it waits for them.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(test)]
 mod tests;
 
@@ -60,6 +64,10 @@ pub fn cross_entropy(
     }
     let weights = weights(&targets, groups)?;
     let logits = logits.contiguous()?;
+    #[cfg(feature = "cuda")]
+    if logits.device().is_cuda() {
+        return cuda::cross_entropy(&logits, &targets, &weights, label_smoothing);
+    }
     let mut gradient = zeros(if logits.track_op() { rows * vocabulary } else { 0 });
     let mut losses = vec![0.0; rows];
     let rows = cpu::Rows { targets: &targets, weights: &weights, smoothing: label_smoothing };

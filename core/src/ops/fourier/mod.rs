@@ -3,6 +3,8 @@
 //! Axes: `M` coordinates, `F` frequencies.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +37,10 @@ pub fn fourier(x: &Tensor, frequencies: &Tensor) -> Result<Tensor> {
     require_f32(OP, "frequencies", frequencies)?;
     if frequencies.track_op() {
         bail!("{OP}: expected `frequencies` without a gradient: detach them");
+    }
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return x.contiguous()?.apply_op1(cuda::Fourier { frequencies: frequencies.contiguous()? });
     }
     x.contiguous()?.apply_op1(Fourier { frequencies: frequencies.to_vec1()? })
 }

@@ -1,8 +1,12 @@
 //! `gather`: `y_k = x_{rows_k}`; `scatter`: `y_m = Σ_{k: rows_k = m} x_k`. Each is the other's backward.
 //!
 //! Axes: `M` rows of the long side, `K` rows that are taken or put, `D` width (all other axes together).
+//!
+//! Numbers of rows are looked at on the host: give them on the CPU whatever the device of `x`, or it waits for them.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +26,10 @@ const SCATTER: &str = "scatter";
 pub fn gather(x: &Tensor, rows: &Tensor) -> Result<Tensor> {
     let (count, _) = row_shape(GATHER, x)?;
     let rows = checked(GATHER, rows, None, count)?;
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return cuda::gather(x, &rows);
+    }
     x.contiguous()?.apply_op1(Gather(Rows { rows, count }))
 }
 
@@ -36,6 +44,10 @@ pub fn gather(x: &Tensor, rows: &Tensor) -> Result<Tensor> {
 pub fn scatter(x: &Tensor, rows: &Tensor, count: usize) -> Result<Tensor> {
     let (length, _) = row_shape(SCATTER, x)?;
     let rows = checked(SCATTER, rows, Some(length), count)?;
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return cuda::scatter(x, &rows, count);
+    }
     x.contiguous()?.apply_op1(Scatter(Rows { rows, count }))
 }
 

@@ -2,9 +2,10 @@
 //!
 //! The kernels are compiled when this crate is built (`build.rs`) and loaded once per device.
 
-use super::{Arguments, Geometry, Gpu, Memory, Pointer};
+use super::{Arguments, Geometry, Gpu, Memory, Pointer, driver};
+use crate::device::Obstacle;
 use candle_core::cuda_backend::{CudaDevice, WrapErr, cudarc};
-use candle_core::{Result, bail};
+use candle_core::{Device, Result, bail};
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, result, sys};
 use std::collections::HashMap;
 use std::ffi::{CString, c_uint, c_void};
@@ -15,6 +16,38 @@ const IMAGES: &[&[u8]] = &include!(concat!(env!("OUT_DIR"), "/kernel_images.rs")
 
 /// Shared memory of a block for which a kernel needs no permission.
 const PLAIN_SHARED: usize = 48 * 1024;
+
+/// Opens NVIDIA's libraries and the device of this number; gives its name too.
+pub(crate) fn open(number: usize) -> std::result::Result<(Device, String), Obstacle> {
+    // candle adds where in its code an error came up, line after line.
+    let refused = |error: &dyn std::fmt::Debug| {
+        let text = format!("{error:?}");
+        Obstacle::Refused { reason: text.lines().next().unwrap_or_default().trim().to_owned() }
+    };
+    driver::open()?;
+    result::init().map_err(|error| refused(&error))?;
+    let found = match result::device::get_count() {
+        Ok(count) => usize::try_from(count).unwrap_or(0),
+        Err(result::DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)) => 0,
+        Err(error) => return Err(refused(&error)),
+    };
+    if number >= found {
+        return Err(Obstacle::NoDevice { found });
+    }
+    driver::open_toolkit()?;
+    // A stream of its own, and not that of each thread: tensors may be dropped on any.
+    let device = Device::new_cuda_with_stream(number).map_err(|error| refused(&format_args!("{error}")))?;
+    let name = match &device {
+        Device::Cuda(device) => {
+            // SAFETY: all that computes or copies on this device is queued on the one stream that was just made, so events
+            // between streams order nothing.
+            unsafe { device.disable_event_tracking() };
+            device.cuda_stream().context().name().unwrap_or_else(|_| "no name".into())
+        }
+        _ => String::new(),
+    };
+    Ok((device, name))
+}
 
 /// Kernels of the devices used so far, by the address of their context, which they belong to. They live as long as
 /// the process, as candle's own do.

@@ -9,6 +9,10 @@ mod arguments;
 pub mod column_sums;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+#[cfg(all(test, feature = "cuda"))]
+mod device_tests;
+#[cfg(feature = "cuda")]
+mod driver;
 mod pointer;
 #[cfg(feature = "cuda")]
 pub(super) mod tensors;

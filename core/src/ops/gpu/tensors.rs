@@ -3,7 +3,7 @@
 //! Launches go to the stream that candle's own operations go to, so nothing has to be recorded or waited for.
 
 use super::cuda::Cuda;
-use super::{Number, Pointer};
+use super::{Gpu, Memory, Number, Pointer};
 use candle_core::cuda_backend::{CudaStorageSlice, cudarc};
 use candle_core::op::BackpropOp;
 use candle_core::{CudaDevice, CudaStorage, Layout, Result, Shape, Storage, Tensor, bail};
@@ -81,6 +81,19 @@ pub(in crate::ops) fn with_tensors<const N: usize, R>(
     }
 }
 
+/// Calls `f` with the storage of a tensor on a CUDA device.
+pub(in crate::ops) fn with_storage<R>(
+    op: &str,
+    tensor: &Tensor,
+    f: impl FnOnce((&CudaStorage, &Layout)) -> Result<R>,
+) -> Result<R> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cuda(storage) => f((storage, layout)),
+        _ => bail!("{op}: expected all tensors on one device"),
+    }
+}
+
 /// Storage for a result, and where it begins. The kernel that it is made for has to write all of it.
 pub(in crate::ops) fn storage(device: &CudaDevice, number: Number, count: usize) -> Result<(CudaStorage, Pointer)> {
     let count = count.max(1); // the driver refuses to give 0 bytes
@@ -95,6 +108,26 @@ pub(in crate::ops) fn storage(device: &CudaDevice, number: Number, count: usize)
     let storage = CudaStorage { slice, device: device.clone() };
     let pointer = base("storage", &storage)?.0;
     Ok((storage, pointer))
+}
+
+/// The same for 32-bit integers.
+pub(in crate::ops) fn integers(device: &CudaDevice, count: usize) -> Result<(CudaStorage, Pointer)> {
+    // SAFETY: as in `storage`.
+    let slice = unsafe { device.alloc::<u32>(count.max(1))? };
+    let pointer = Pointer(slice.device_ptr(&device.cuda_stream()).0);
+    Ok((CudaStorage { slice: CudaStorageSlice::U32(slice), device: device.clone() }, pointer))
+}
+
+/// Puts values of 32 bits on the device. The host doesn't wait: the driver copies them before it returns.
+pub(in crate::ops) fn upload(
+    gpu: &dyn Gpu,
+    what: &str,
+    values: impl IntoIterator<Item = [u8; 4]>,
+) -> Result<Box<dyn Memory>> {
+    let bytes: Vec<u8> = values.into_iter().flatten().collect();
+    let mut memory = gpu.allocate(what, bytes.len())?;
+    memory.write(&bytes)?;
+    Ok(memory)
 }
 
 /// A tensor without a history.

@@ -13,7 +13,7 @@ pub(in crate::ops) fn on_every_device(test: impl Fn(&Bench) -> Result<()>) -> Re
         test(&bench)?;
     }
     #[cfg(feature = "cuda")]
-    if let Ok(device) = candle_core::Device::new_cuda(0) {
+    if let Ok((device, _)) = super::cuda::open(0) {
         // With a device, kernels that can't be loaded are an error.
         let gpu = super::cuda::Cuda::new(device.as_cuda_device()?)?;
         test(&Bench { gpu: Box::new(gpu), label: "CUDA".into(), kept: RefCell::default() })?;

@@ -11,6 +11,8 @@ mod tests;
 use super::gradients::{self, Added};
 use super::product::Onto;
 use super::simd::add_rows;
+#[cfg(feature = "cuda")]
+use super::slices::alike;
 use super::slices::{require_f32, values, with_values, zeros};
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
@@ -68,7 +70,16 @@ pub fn norm(kind: NormKind, x: &Tensor, gamma: &Tensor, beta: Option<&Tensor>, e
     }
     require_f32(op, "x", x)?;
     let custom = Norm { kind, eps: eps as f32 };
-    let (x, gamma) = (x.contiguous()?, gamma.contiguous()?);
+    let x = x.contiguous()?;
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        let gamma = alike(gamma, &x)?.contiguous()?;
+        return match beta {
+            Some(beta) => x.apply_op3(&gamma, &alike(beta, &x)?.contiguous()?, custom),
+            None => x.apply_op2(&gamma, custom),
+        };
+    }
+    let gamma = gamma.contiguous()?;
     match beta {
         Some(beta) => x.apply_op3(&gamma, &beta.contiguous()?, custom),
         None => x.apply_op2(&gamma, custom),
@@ -103,7 +114,10 @@ impl Norm {
         #[cfg(feature = "cuda")]
         if x.device().is_cuda() {
             let [dx, dgamma, dbeta] = cuda::backward(self, [x, gamma, &grad.contiguous()?])?;
-            return Ok((Some(dx), Some(dgamma), beta.map(|_| dbeta)));
+            let own = |parameter: &Tensor, gradient: Tensor| -> Result<Option<Tensor>> {
+                Ok((gradients::add_tensor(parameter, &gradient)? == Added::No).then_some(gradient))
+            };
+            return Ok((Some(dx), own(gamma, dgamma)?, beta.map(|beta| own(beta, dbeta)).transpose()?.flatten()));
         }
         let mut dx = zeros(x.elem_count());
         let sums = with_values(op, [x, gamma, &grad.contiguous()?], |[x, gamma, dy]| {

@@ -3,6 +3,8 @@
 //! Axes: `I` inputs, `O` outputs, `M` rows (all leading axes of `x` together).
 
 pub(super) mod cpu;
+#[cfg(feature = "cuda")]
+pub(super) mod cuda;
 #[cfg(test)]
 mod tests;
 
@@ -29,31 +31,23 @@ pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor> {
     }
     require_f32(OP, "x", x)?;
     require_f32(OP, "w", w)?;
-    if x.device().is_cuda() {
-        return on_gpu(x, w, b);
-    }
     let (x, w) = (x.contiguous()?, w.contiguous()?);
     let Some(b) = b else {
+        #[cfg(feature = "cuda")]
+        if x.device().is_cuda() {
+            return cuda::linear(&x, &w, None);
+        }
         return x.apply_op2(&w, Linear);
     };
     if b.dims() != [outputs] {
         bail!("{OP}: expected `b` of shape [{outputs}], got {:?}", b.dims());
     }
     require_f32(OP, "b", b)?;
-    x.apply_op3(&w, &b.contiguous()?, Linear)
-}
-
-/// There the product is cuBLAS's, which candle calls.
-fn on_gpu(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<Tensor> {
-    let (outputs, inputs) = w.dims2()?;
-    let mut dims = x.dims().to_vec();
-    if let Some(last) = dims.last_mut() {
-        *last = outputs;
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return cuda::linear(&x, &w, Some(b));
     }
-    let rows = x.elem_count().checked_div(inputs).unwrap_or(0);
-    let y = x.reshape((rows, inputs))?.matmul(&w.t()?)?;
-    let y = b.map_or(Ok(y.clone()), |b| y.broadcast_add(b))?;
-    y.reshape(dims)
+    x.apply_op3(&w, &b.contiguous()?, Linear)
 }
 
 struct Linear;

@@ -4,6 +4,8 @@
 //! Axes: `M` rows (all leading axes together), `N` latent dimensions.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +43,10 @@ pub fn fsq(z: &Tensor, levels: &[u32]) -> Result<Quantized> {
     if levels.iter().try_fold(1_u32, |product, levels| product.checked_mul(*levels)).is_none() {
         bail!("{FSQ}: expected at most 2^32 codes, got levels {levels:?}");
     }
+    #[cfg(feature = "cuda")]
+    if z.device().is_cuda() {
+        return cuda::quantize(z, codes_of, cuda::Kind::Fsq(levels));
+    }
     let levels = cpu::Levels::new(levels);
     let values = z.contiguous()?.apply_op1(Quantizer::Fsq(levels.clone()))?;
     let codes = with_values(FSQ, [&values], |[values]| cpu::fsq_codes(values, &levels))?;
@@ -61,6 +67,10 @@ pub fn lfq(z: &Tensor) -> Result<Quantized> {
     let codes_of = rows_of(LFQ, z, width)?;
     if width > 32 {
         bail!("{LFQ}: expected at most 32 dimensions, got {:?}", z.dims());
+    }
+    #[cfg(feature = "cuda")]
+    if z.device().is_cuda() {
+        return cuda::quantize(z, codes_of, cuda::Kind::Lfq);
     }
     let z = z.contiguous()?;
     let codes = with_values(LFQ, [&z], |[z]| cpu::lfq_codes(z, width))?;
@@ -83,6 +93,10 @@ pub fn quantile(x: &Tensor, edges: &[f32], centres: &[f32]) -> Result<Quantized>
     }
     if let Some(at) = edges.windows(2).position(|pair| !matches!(pair, [a, b] if a <= b)) {
         bail!("{QUANTILE}: expected edges that rise, got {} after {} at {}", edges[at + 1], edges[at], at + 1);
+    }
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return cuda::quantize(x, x.shape().clone(), cuda::Kind::Quantile(edges, centres));
     }
     let x = x.contiguous()?;
     let codes = with_values(QUANTILE, [&x], |[x]| cpu::quantile_codes(x, edges))?;

@@ -3,6 +3,8 @@
 //! Axes: `B` spectra, `L` samples each, `G` points of the grid.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +34,8 @@ pub struct Spectra<'a> {
 /// independent errors. Outside of the samples, and where a sample that has a part in the sum (other
 /// than 0) has inverse variance 0, both are 0, and so is the gradient.
 ///
+/// On a CUDA device the grid has to rise, and the host waits for grid and wavelengths, which it looks at.
+///
 /// This samples: where the grid is coarser than the spectrum, what lies between its points is lost.
 ///
 /// # Errors
@@ -60,6 +64,10 @@ pub fn resample(spectra: Spectra<'_>, grid: &Tensor) -> Result<(Tensor, Tensor)>
         }
     }
     let (flux, ivar) = (flux.contiguous()?, ivar.contiguous()?);
+    #[cfg(feature = "cuda")]
+    if flux.device().is_cuda() {
+        return cuda::resample(&flux, &ivar, wavelength, grid);
+    }
     let places = with_values(OP, [&wavelength.contiguous()?, &grid.contiguous()?], |[wavelength, grid]| {
         ascending(wavelength, samples)?;
         Ok::<_, candle_core::Error>(Arc::new(cpu::places(wavelength, samples, grid)))

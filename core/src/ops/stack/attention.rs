@@ -13,11 +13,11 @@ use candle_core::{Result, Tensor, bail};
 /// `W_o attention(W_qkv norm(x)) + b_o`.
 #[derive(Clone, Debug)]
 pub struct AttentionBranch {
-    norm: NormParameters,
-    qkv: LinearParameters,
-    out: LinearParameters,
-    heads: usize,
-    mask: Mask,
+    pub(super) norm: NormParameters,
+    pub(super) qkv: LinearParameters,
+    pub(super) out: LinearParameters,
+    pub(super) heads: usize,
+    pub(super) mask: Mask,
 }
 
 impl AttentionBranch {

@@ -15,10 +15,10 @@ use candle_core::{Result, Tensor};
 /// `W_2 f(W_1 norm(x) + b_1) + b_2`.
 #[derive(Clone, Debug)]
 pub struct MlpBranch {
-    norm: NormParameters,
-    input: LinearParameters,
-    output: LinearParameters,
-    activation: Activation,
+    pub(super) norm: NormParameters,
+    pub(super) input: LinearParameters,
+    pub(super) output: LinearParameters,
+    pub(super) activation: Activation,
 }
 
 impl MlpBranch {

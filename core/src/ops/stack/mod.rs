@@ -7,8 +7,12 @@
 //! Axes: `M` rows (tokens of all sequences), `D` width.
 
 mod attention;
+#[cfg(any(test, feature = "cuda"))]
+mod composed;
 pub(super) mod cpu;
 mod mlp;
+#[cfg(feature = "cuda")]
+mod residual;
 #[cfg(test)]
 mod tests;
 
@@ -147,7 +151,8 @@ impl Branch {
 
 /// Applies `branches` in order, differentiable in `x` and all their parameters.
 ///
-/// Shapes: `x` `[M, D]`, the tokens of all `sequences` → `[M, D]`; f32 on the CPU. `scales` has an entry per branch: what the
+/// Shapes: `x` `[M, D]`, the tokens of all `sequences` → `[M, D]`; f32 on the CPU, f32 or bf16 on a CUDA
+/// device, where the stack is made of single operations. `scales` has an entry per branch: what the
 /// branch is multiplied by for each sequence before it is added, for example in stochastic depth; 1 without.
 ///
 /// Gradients of the parameters are added to [`super::Gradients`] alone: a plain `Tensor::backward` is an error.
@@ -189,13 +194,12 @@ pub fn stack(
     let per_row = |scales: Vec<f32>| -> Vec<f32> {
         sequences.each().zip(scales).flat_map(|((_, rows), scale)| std::iter::repeat_n(scale, rows)).collect()
     };
-    let op = Stack {
-        branches: branches.clone(),
-        sequences: sequences.clone(),
-        scales: scales.into_iter().map(|scales| scales.map(per_row)).collect(),
-        keep,
-        kept: Mutex::new(None),
-    };
+    let scales: Vec<Option<Vec<f32>>> = scales.into_iter().map(|scales| scales.map(per_row)).collect();
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return composed::composed(x, branches, sequences, scales, keep);
+    }
+    let op = Stack { branches: branches.clone(), sequences: sequences.clone(), scales, keep, kept: Mutex::new(None) };
     // candle records an operation if one of its arguments has a gradient: data has none, a parameter does.
     x.contiguous()?.apply_op2(&anchor, op)
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::ops::activation::{Activation, activation};
 use crate::ops::check::{assert_close, filled, numbers};
-use crate::ops::{Gradients, Mask, attention as attend, linear, norm};
+use crate::ops::{Gradients, Mask, attention as attend_heads, linear, norm};
 use crate::{Decay, Init, Parameter, Parameters, Result};
 use candle_core::{DType, Device};
 
@@ -76,7 +76,7 @@ impl Model {
                     let own = qkv.narrow(1, i * WIDTH, WIDTH)?.reshape((1, rows, HEADS, WIDTH / HEADS))?;
                     own.transpose(1, 2)?.contiguous()
                 };
-                let y = attend(&head(0)?, &head(1)?, &head(2)?, None, &self.mask())?;
+                let y = attend_heads(&head(0)?, &head(1)?, &head(2)?, None, &self.mask())?;
                 let y = map(format!("{block}.out"), &y.transpose(1, 2)?.reshape((rows, WIDTH))?)?;
                 x = (x + (y * scale(2 * block))?)?;
                 let h = map(format!("{block}.in"), &normed(format!("{block}.norm2"), &x)?)?;
@@ -91,15 +91,25 @@ impl Model {
 
 /// Result, gradient of `x`, and gradients of the parameters, for the loss `Σ c y` with uneven `c`.
 fn run(p: &Parameters, x: &Tensor, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Vec<Vec<f64>>> {
+    run_with(p, x, false, f)
+}
+
+/// The same, with gradients summed as on a device if `in_tensors`.
+fn run_with(
+    p: &Parameters,
+    x: &Tensor,
+    in_tensors: bool,
+    f: impl FnOnce(&Tensor) -> Result<Tensor>,
+) -> Result<Vec<Vec<f64>>> {
     let input = candle_core::Var::from_tensor(x)?;
     let mut all = p.all();
     all.push(("x".into(), Parameter { var: input.clone(), decay: Decay::No }));
     let y = f(input.as_tensor())?;
-    let mut gradients = Gradients::new(&all)?;
+    let mut gradients = if in_tensors { Gradients::in_tensors(&all)? } else { Gradients::new(&all)? };
     gradients.backward(&(&y * &filled(y.dims(), 99)?)?.sum_all()?)?;
     let mut numbers = vec![numbers(&y)?];
     for number in 0..all.len() {
-        let own = gradients.get(number).unwrap_or_default();
+        let own = gradients.to_host(number)?.unwrap_or_default();
         numbers.push(own.iter().map(|value| f64::from(*value)).collect());
     }
     Ok(numbers)
@@ -129,6 +139,48 @@ fn it_equals_single_operations_sequence_by_sequence() -> Result<()> {
                 for keep in [Keep::All, Keep::Inputs, Keep::Nothing] {
                     let got = run(&p, &x, |x| Ok(stack(x, &branches, &sequences, scales.clone(), keep)?))?;
                     assert_all_close(&format!("{model:?}, {lengths:?}, {keep:?}"), &got, &expected, 2e-4);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Attention of [`composed`] on the CPU: sequence by sequence.
+pub(super) fn attend(qkv: &Tensor, branch: &AttentionBranch, sequences: &Sequences) -> candle_core::Result<Tensor> {
+    let width = qkv.dim(1)? / 3;
+    let mut done = Vec::new();
+    for (first, rows) in sequences.each() {
+        let head = |i: usize| -> candle_core::Result<Tensor> {
+            let own = qkv.narrow(0, first, rows)?.narrow(1, i * width, width)?.contiguous()?;
+            own.reshape((1, rows, branch.heads, width / branch.heads))?.transpose(1, 2)?.contiguous()
+        };
+        let y = attend_heads(&head(0)?, &head(1)?, &head(2)?, None, &branch.mask)?;
+        done.push(y.transpose(1, 2)?.reshape((rows, width))?);
+    }
+    Tensor::cat(&done, 0)
+}
+
+/// How the stack runs on a CUDA device, on the CPU: the same composition, recomputation and two ways to sum gradients.
+#[test]
+fn the_composition_for_gpus_equals_the_stack() -> Result<()> {
+    for model in MODELS {
+        let p = Parameters::new(1, &Device::Cpu);
+        let (branches, sequences) = (model.branches(&p)?, Sequences::new([5, 1, 0, 33]));
+        let x = filled(&[sequences.rows(), WIDTH], 3)?;
+        let scale = vec![2.0, 0.0, 1.0, 0.5];
+        for scales in [no_scales(), vec![Some(scale.clone()), None, None, Some(scale)]] {
+            let expected = run(&p, &x, |x| Ok(stack(x, &branches, &sequences, scales.clone(), Keep::All)?))?;
+            let per_row = |scales: &Vec<f32>| -> Vec<f32> {
+                sequences.each().zip(scales).flat_map(|((_, rows), scale)| vec![*scale; rows]).collect()
+            };
+            for keep in [Keep::All, Keep::Inputs, Keep::Nothing] {
+                for in_tensors in [false, true] {
+                    let got = run_with(&p, &x, in_tensors, |x| {
+                        let scales = scales.iter().map(|scales| scales.as_ref().map(per_row)).collect();
+                        Ok(composed::composed(x, &branches, &sequences, scales, keep)?)
+                    })?;
+                    assert_all_close(&format!("{model:?}, {keep:?}, {in_tensors}"), &got, &expected, 2e-4);
                 }
             }
         }
