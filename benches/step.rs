@@ -36,7 +36,8 @@ impl Shape {
             "astroclip" => [768, 6, 6, 2, 778],
             // The encoder of AION-1 base.
             "aion" => [768, 12, 12, 2, 512],
-            "deep" => [384, 12, 6, 16, 128],
+            // Twelve layers: what computing activations again is measured on.
+            "deep" => [384, 12, 6, 32, 128],
             _ => return None,
         };
         Some(Self { width, depth, heads, batch, tokens })

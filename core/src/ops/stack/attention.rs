@@ -114,7 +114,8 @@ impl AttentionBranch {
         vec![normed_statistics, qkv, attended, statistics]
     }
 
-    pub(super) fn backward(&self, p: &[&[f32]], rows: Rows<'_>, x: &[f32], saved: Saved, gradient: &mut [f32]) {
+    pub(super) fn backward(&self, p: &[&[f32]], rows: Rows<'_>, x: &[f32], saved: Option<Saved>, gradient: &mut [f32]) {
+        let saved = saved.unwrap_or_else(|| self.forward(p, rows, x, None));
         let [normed_statistics, qkv, attended, statistics] = &saved[..] else { return };
         let (v, width) = (self.values(p), self.width());
         let mut dqkv = Buffer::new(qkv.len());

@@ -70,13 +70,13 @@ impl MlpBranch {
     }
 
     /// Saved: statistics of the norm, what goes into the activation.
-    pub(super) fn forward(&self, p: &[&[f32]], rows: Rows<'_>, x: &[f32], y: Option<&mut [f32]>, keep: bool) -> Saved {
+    pub(super) fn forward(&self, p: &[&[f32]], rows: Rows<'_>, x: &[f32], y: &mut [f32], keep: bool) -> Saved {
         let (v, width, (inputs, outputs)) = (self.values(p), self.width(), self.hidden());
         let count = rows.sequences.rows();
         let mut statistics = Buffer::new(count * STATISTICS);
         let mut before = keep.then(|| Buffer::new(count * inputs));
         let (statistics_parts, before_parts) = (Parts::new(&mut statistics), before.as_deref_mut().map(Parts::new));
-        let (norm, y) = (norm(&self.norm, v.gamma, v.beta), y.map(Parts::new));
+        let (norm, y) = (norm(&self.norm, v.gamma, v.beta), Parts::new(y));
         tasks(count, |_, own| {
             let range = at(&own, width);
             let x = &x[range.clone()];
@@ -93,27 +93,31 @@ impl MlpBranch {
             }
             let mut after = Buffer::new(own.len() * outputs);
             activation::forward_rows(self.activation, inputs, before, v.input_bias, &mut after);
-            if let Some(y) = y {
-                // SAFETY: as above.
-                let y = unsafe { y.slice(range) };
-                let scales = rows.scales.map(|scales| &scales[own]);
-                residual_rows(x, &after, (v.output, v.output_bias), outputs, scales, y);
-            }
+            // SAFETY: as above.
+            let y = unsafe { y.slice(range) };
+            let scales = rows.scales.map(|scales| &scales[own]);
+            residual_rows(x, &after, (v.output, v.output_bias), outputs, scales, y);
         });
         std::iter::once(statistics).chain(before).collect()
     }
 
-    pub(super) fn backward(&self, p: &[&[f32]], rows: Rows<'_>, x: &[f32], saved: Saved, gradient: &mut [f32]) {
-        let [statistics, before] = &saved[..] else { return };
+    /// Without saved activations each task computes its own again: they are never all there at once.
+    pub(super) fn backward(&self, p: &[&[f32]], rows: Rows<'_>, x: &[f32], saved: Option<Saved>, gradient: &mut [f32]) {
         let (v, width, (inputs, outputs)) = (self.values(p), self.width(), self.hidden());
         let row_count = rows.sequences.rows();
+        let mut saved = saved.unwrap_or_default().into_iter();
+        let kept_statistics = saved.next();
+        let before = saved.next();
+        let again = before.is_none();
+        let mut statistics = kept_statistics.unwrap_or_else(|| Buffer::new(row_count * STATISTICS));
         let mut dbefore = Buffer::new(row_count * inputs);
+        let norm = norm(&self.norm, v.gamma, v.beta);
         {
             let scaled = scaled(gradient, rows.scales);
             let dy = scaled.as_deref().unwrap_or(gradient);
             let mut after = Buffer::new(row_count * outputs);
             let mut partial = Buffer::zeros(count(row_count) * inputs);
-            let parts = [&mut after, &mut dbefore, &mut partial].map(|buffer| Parts::new(buffer));
+            let parts = [&mut after, &mut dbefore, &mut partial, &mut statistics].map(|buffer| Parts::new(buffer));
             tasks(row_count, |task, rows| {
                 let mut dafter = Buffer::new(rows.len() * outputs);
                 let dy = Matrix::row_major(&dy[at(&rows, width)], width);
@@ -126,7 +130,18 @@ impl MlpBranch {
                         parts[2].slice(task * inputs..(task + 1) * inputs),
                     )
                 };
-                activation::backward_rows(self.activation, &before[at(&rows, inputs)], &dafter, dbefore, after, sums);
+                let computed = again.then(|| {
+                    let x = &x[at(&rows, width)];
+                    let (mut normed, mut before) = (Buffer::new(x.len()), Buffer::new(rows.len() * inputs));
+                    // SAFETY: as above.
+                    norm.forward_rows(x, &mut normed, unsafe { parts[3].slice(at(&rows, STATISTICS)) });
+                    linear_rows(&normed, v.input, &[], width, &mut before);
+                    activation::forward_rows(self.activation, inputs, &mut before, v.input_bias, after);
+                    before
+                });
+                let kept = before.as_deref().map(|before| &before[at(&rows, inputs)]);
+                let before = kept.or(computed.as_deref()).unwrap_or_default();
+                activation::backward_rows(self.activation, before, &dafter, dbefore, after, sums);
             });
             add_linear(&self.output, dy, &after);
             add_bias(&self.output, dy);
@@ -134,8 +149,7 @@ impl MlpBranch {
                 add_partial(bias, &partial, inputs, 0..inputs);
             }
         }
-        let norm = norm(&self.norm, v.gamma, v.beta);
-        normed_linear_backward((&self.norm, &self.input), norm, v.input, (x, statistics), &dbefore, gradient);
+        normed_linear_backward((&self.norm, &self.input), norm, v.input, (x, &statistics), &dbefore, gradient);
     }
 }
 

@@ -131,16 +131,17 @@ impl Branch {
         }
     }
 
-    /// Writes `x + branch(x)` to `y` if there is one; gives the activations if they are to be kept.
-    fn forward(&self, p: &[&[f32]], rows: Rows<'_>, x: &[f32], y: Option<&mut [f32]>, keep: bool) -> Saved {
+    /// Writes `x + branch(x)` to `y`; gives the activations if they are to be kept.
+    fn forward(&self, p: &[&[f32]], rows: Rows<'_>, x: &[f32], y: &mut [f32], keep: bool) -> Saved {
         match self {
-            Self::Attention(branch) => branch.forward(p, rows, x, y),
+            Self::Attention(branch) => branch.forward(p, rows, x, Some(y)),
             Self::Mlp(branch) => branch.forward(p, rows, x, y, keep),
         }
     }
 
-    /// Turns the gradient of the output into that of the input, in place, and adds those of the parameters.
-    fn backward(&self, p: &[&[f32]], rows: Rows<'_>, x: &[f32], saved: Saved, gradient: &mut [f32]) {
+    /// Turns the gradient of the output into that of the input, in place, and adds those of the parameters. What isn't saved is
+    /// computed again.
+    fn backward(&self, p: &[&[f32]], rows: Rows<'_>, x: &[f32], saved: Option<Saved>, gradient: &mut [f32]) {
         match self {
             Self::Attention(branch) => branch.backward(p, rows, x, saved, gradient),
             Self::Mlp(branch) => branch.backward(p, rows, x, saved, gradient),
@@ -246,7 +247,7 @@ impl Stack {
             let last = number + 1 == self.branches.len();
             let mut next = (!last).then(|| Buffer::new(x.len()));
             let output = next.as_deref_mut().unwrap_or(&mut *y);
-            let saved = branch.forward(p, self.rows(number), input, Some(output), keep == Keep::All);
+            let saved = branch.forward(p, self.rows(number), input, output, keep == Keep::All);
             if keep != Keep::Nothing {
                 kept.push(Kept { input: current.take(), saved: (keep == Keep::All).then_some(saved) });
             }
@@ -259,7 +260,6 @@ impl Stack {
         for (number, (branch, p)) in self.branches.iter().zip(parameters).enumerate().rev() {
             let Some(Kept { input, saved }) = kept.pop() else { return };
             let (rows, input) = (self.rows(number), input.as_deref().unwrap_or(x));
-            let saved = saved.unwrap_or_else(|| branch.forward(p, rows, input, None, true));
             branch.backward(p, rows, input, saved, gradient);
         }
     }
