@@ -38,7 +38,7 @@ fn a_missing_file_offers_the_one_beside_it() {
 #[test]
 fn bf16_needs_a_cuda_device() {
     assert_snapshot!(over("[train]\nprecision = \"bf16\"\n"), @r#"
-    error: `train.precision` must be "f32" on the CPU: bf16 needs a CUDA device, such as `--device cuda:0`
+    error: invalid `train.precision`: must be "f32" on the CPU: bf16 needs a CUDA device, such as `--device cuda:0`
      --> my.toml:3:13
       |
     3 | precision = "bf16"
