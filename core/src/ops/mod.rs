@@ -2,8 +2,9 @@
 //!
 //! candle's elementwise operations run on one thread and its fused layer norm and softmax have no
 //! gradient, so the operations that take the time of a training step are here: [`linear()`],
-//! [`layer_norm()`], [`activation()`] and [`attention()`]; and a [`stack()`] of them that is one operation. Each is a differentiable function of tensors; make
-//! anything else out of candle's own operations.
+//! [`layer_norm()`], [`activation()`], [`attention()`] and others; and a [`stack()`] of them that is
+//! one operation. Each is a differentiable function of tensors; make anything else out of candle's
+//! own operations.
 //!
 //! A folder holds `mod.rs` (formula, shapes, checks, dispatch), `cpu.rs` (slices in, slices out,
 //! threads over rows or heads), `tests.rs` and `README.md` (derivation of the gradient). Inputs may
