@@ -173,6 +173,7 @@ fn median(seconds: &mut Vec<f64>) -> f64 {
 
 fn main() -> Result<()> {
     let Some(name) = std::env::args().skip(1).find(|a| !a.starts_with("--")) else { return Ok(()) };
+    ops::limit_spinning();
     ops::keep_large_buffers();
     if name == "adamw" {
         println!("seconds={:.6} {name}", adamw()?);

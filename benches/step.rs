@@ -83,6 +83,7 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let [shape, what, lengths, options @ ..] = arguments.as_slice() else { return Ok(()) };
     let Some(shape) = Shape::named(shape) else { return Ok(()) };
+    ops::limit_spinning();
     ops::keep_large_buffers();
     let device = Device::Cpu;
     let p = Parameters::new(1, &device);

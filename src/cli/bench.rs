@@ -11,8 +11,8 @@ use serde::Serialize;
 /// Arguments of `bench`.
 #[derive(Args)]
 #[command(
-    after_help = "Takes real training steps on the config's data and throws the result away. The share of matrix products says
-how near a step comes to what this machine gives on products alone: the rest is reading, attention and all
+    after_help = "Takes real training steps on the config's data and throws the result away. The share of matrix \
+products says how near a step comes to what this machine gives on products alone: the rest is reading, attention and all \
 that stands between products.
 
 Examples:

@@ -119,6 +119,7 @@ struct JsonArgs {
 /// Runs the command line with the plugins that are compiled in; what `main` calls.
 #[must_use]
 pub fn main() -> ExitCode {
+    panchroma_core::ops::limit_spinning();
     let cli = Cli::parse();
     let (json, result) = match cli.command {
         Command::Train(args) => (args.json(), train::run(&args)),

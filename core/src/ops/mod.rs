@@ -54,7 +54,7 @@ pub use gather::{gather, scatter};
 pub use gradients::Gradients;
 pub use layer_norm::{NormKind, layer_norm, norm};
 pub use linear::linear;
-pub use memory::{keep_large_buffers, peak_memory_bytes};
+pub use memory::{keep_large_buffers, limit_spinning, peak_memory_bytes};
 pub use peak::product_peak;
 pub use resample::resample;
 pub use stack::{Keep, Sequences, stack};

@@ -1,11 +1,11 @@
-//! Attention on a CUDA device, for rows in which all heads lie side by side.
+//! Attention on a CUDA device: for rows in which all heads lie side by side, and for heads one behind the other.
 
-use super::{Attention, Mask, OP};
-use crate::ops::gpu::attention::{Inputs, Problem, Rows};
+use super::{Attention, OP, scale};
+use crate::ops::gpu::attention::{Inputs, Masked, Problem, Rows};
 use crate::ops::gpu::cuda::Cuda;
 use crate::ops::gpu::{Gpu, Memory, Number, Pointer, tensors};
 use crate::ops::kept::Kept;
-use candle_core::{CudaStorage, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CudaStorage, Layout, Result, Shape, Tensor};
 
 /// Which keys are valid, and what the forward pass leaves for the backward pass beside its result: an operation of candle's
 /// gives only that.
@@ -16,7 +16,7 @@ pub(super) struct OnDevice {
 }
 
 impl OnDevice {
-    /// With contiguous `valid` `[B, T]` u8.
+    /// With contiguous `valid` u8, of all keys.
     pub(super) fn new(valid: Tensor) -> Self {
         Self { valid: Some(valid.detach()), ..Self::default() }
     }
@@ -36,23 +36,20 @@ struct Batch {
 /// A problem with the tables on the device that it points to.
 struct Prepared {
     problem: Problem,
-    _tables: [Box<dyn Memory>; 2],
+    _mask: Masked,
+    _starts: [Box<dyn Memory>; 2],
 }
 
 impl Batch {
-    fn prepare(self, gpu: &Cuda, number: Number, mask: &Attention) -> Result<Prepared> {
-        let causal = match mask.mask {
-            Mask::Full => false,
-            Mask::Causal => true,
-            Mask::Blocks(_) => bail!("{OP}: no block masks on a GPU yet"),
-        };
+    fn prepare(self, gpu: &Cuda, number: Number, attention: &Attention) -> Result<Prepared> {
+        let mask = Masked::new(gpu, &attention.mask, self.queries, self.keys)?;
         let starts = |what: &str, each: usize| -> Result<Box<dyn Memory>> {
             let starts =
                 (0..=self.objects).map(|object| u32::try_from(object * each).map_err(candle_core::Error::wrap));
             let starts = starts.collect::<Result<Vec<_>>>()?;
             tensors::upload(gpu, what, starts.into_iter().map(u32::to_ne_bytes))
         };
-        let tables = [starts("starts of queries", self.queries)?, starts("starts of keys", self.keys)?];
+        let starts = [starts("starts of queries", self.queries)?, starts("starts of keys", self.keys)?];
         let width = self.width / self.heads;
         let problem = Problem {
             number,
@@ -62,14 +59,18 @@ impl Batch {
             queries: self.objects * self.queries,
             longest_queries: self.queries,
             longest_keys: self.keys,
-            query_starts: tables[0].pointer(),
-            key_starts: tables[1].pointer(),
-            key_valid: mask.on_device.valid.as_ref().map_or(Ok(Pointer::NULL), |valid| tensors::bytes(OP, valid))?,
-            visits: None,
-            causal,
-            scale: 1.0 / (width as f32).sqrt(),
+            query_starts: starts[0].pointer(),
+            key_starts: starts[1].pointer(),
+            key_valid: attention
+                .on_device
+                .valid
+                .as_ref()
+                .map_or(Ok(Pointer::NULL), |valid| tensors::bytes(OP, valid))?,
+            visits: mask.visits,
+            causal: mask.causal,
+            scale: scale(width),
         };
-        Ok(Prepared { problem, _tables: tables })
+        Ok(Prepared { problem, _mask: mask, _starts: starts })
     }
 
     /// Results; keeps what the backward pass needs of the forward pass.
@@ -100,6 +101,11 @@ impl Batch {
 
     fn of_qkv(dims: (usize, usize, usize), heads: usize) -> Self {
         Self { objects: dims.0, queries: dims.1, keys: dims.1, heads, width: dims.2 / 3 }
+    }
+
+    /// Each head of each object is an object of its own.
+    fn of_heads(q: (usize, usize, usize, usize), k: (usize, usize, usize, usize)) -> Self {
+        Self { objects: q.0 * q.1, queries: q.2, keys: k.2, heads: 1, width: q.3 }
     }
 
     fn of_q_and_kv(q: (usize, usize, usize), kv: (usize, usize, usize), heads: usize) -> Self {
@@ -172,5 +178,37 @@ pub(super) fn cross_backward(heads: usize, mask: &Attention, [q, kv, out, grad]:
             prepared.problem.backward(gpu, Inputs { q: q_rows, k, v }, both, statistics.pointer(), gradients)
         })?;
         Ok([tensors::tensor(dq, q.shape()), tensors::tensor(dkv, kv.shape())])
+    })
+}
+
+/// `out` `[B, H, Q, K]` of `q` `[B, H, Q, K]`, and `k` and `v` `[B, H, T, K]`.
+pub(super) fn heads_forward(mask: &Attention, inputs: [(&CudaStorage, &Layout); 3]) -> Result<(CudaStorage, Shape)> {
+    let [(storage, q_layout), (_, k_layout), _] = inputs;
+    let batch = Batch::of_heads(q_layout.shape().dims4()?, k_layout.shape().dims4()?);
+    let (pointers, number) = tensors::inputs(OP, inputs)?;
+    let device = &storage.device;
+    let gpu = Cuda::new(device)?;
+    let prepared = batch.prepare(&gpu, number, mask)?;
+    let (storage, out) = tensors::storage(device, number, q_layout.shape().elem_count())?;
+    let [q, k, v] = pointers.map(|pointer| batch.row(pointer));
+    batch.forward(&gpu, &prepared.problem, Inputs { q, k, v }, (out, &mask.on_device))?;
+    Ok((storage, q_layout.shape().clone()))
+}
+
+/// The gradients of `q`, `k` and `v`.
+pub(super) fn heads_backward(mask: &Attention, [q, k, v, out, grad]: [&Tensor; 5]) -> Result<[Tensor; 3]> {
+    let batch = Batch::of_heads(q.dims4()?, k.dims4()?);
+    tensors::with_tensors(OP, [q, k, v, out, grad], |device, gpu, pointers, number| {
+        let prepared = batch.prepare(gpu, number, mask)?;
+        let [q_rows, k_rows, v_rows, out, dout] = pointers.map(|pointer| batch.row(pointer));
+        let (dq, dq_pointer) = tensors::storage(device, number, q.elem_count())?;
+        let (dk, dk_pointer) = tensors::storage(device, number, k.elem_count())?;
+        let (dv, dv_pointer) = tensors::storage(device, number, v.elem_count())?;
+        let gradients = [dq_pointer, dk_pointer, dv_pointer].map(|pointer| batch.row(pointer));
+        let inputs = Inputs { q: q_rows, k: k_rows, v: v_rows };
+        mask.on_device.statistics.with(OP, |statistics| {
+            prepared.problem.backward(gpu, inputs, [out, dout], statistics.pointer(), gradients)
+        })?;
+        Ok([(dq, q), (dk, k), (dv, v)].map(|(storage, like)| tensors::tensor(storage, like.shape())))
     })
 }

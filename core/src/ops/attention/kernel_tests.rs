@@ -1,7 +1,8 @@
 //! Attention kernels against the CPU op, and against a plain loop for what the CPU op does not take.
 
-use super::{Inputs, Number, Pointer, Problem, Rows, Visits};
+use super::{Inputs, Masked, Number, Pointer, Problem, Rows, Visits};
 use crate::ops::gpu::testing::{Bench, assert_near, on_every_device, random, wide};
+use crate::ops::{BlockMask, Mask};
 use candle_core::{Device, Result, Tensor, Var};
 
 /// One problem with its inputs; queries, keys and values lie in one array of rows each, with room between.
@@ -15,6 +16,7 @@ struct Case {
     keys: Vec<usize>,
     valid: Option<Vec<u8>>,
     visits: Option<(usize, usize, Vec<u8>)>,
+    blocks: Option<BlockMask>,
     causal: bool,
     /// Of queries and keys.
     size: f32,
@@ -47,6 +49,7 @@ impl Case {
             keys,
             valid: None,
             visits: None,
+            blocks: None,
             causal: false,
             size: 1.0,
             tolerance,
@@ -59,6 +62,7 @@ impl Case {
         let start = starts(&self.keys)[sequence] as usize;
         self.valid.as_ref().is_none_or(|valid| valid[start + key] != 0)
             && (!self.causal || key + queries <= query + keys)
+            && self.blocks.as_ref().is_none_or(|blocks| blocks.sees(query, key))
             && self
                 .visits
                 .as_ref()
@@ -120,14 +124,18 @@ impl Case {
             k[key * row..][..row].fill(f32::NAN);
             v[key * row..][..row].fill(f32::NAN);
         }
+        let longest = |lengths: &[usize]| lengths.iter().copied().max().unwrap_or(0);
+        let (longest_queries, longest_keys) = (longest(&self.queries), longest(&self.keys));
+        let mask = self.blocks.clone().map_or(Mask::Full, Mask::Blocks);
+        let masked = Masked::new(bench.gpu(), &mask, longest_queries, longest_keys)?;
         let problem = Problem {
             number: self.number,
             heads: self.heads,
             width: self.width,
             sequences: self.queries.len(),
             queries,
-            longest_queries: self.queries.iter().copied().max().unwrap_or(0),
-            longest_keys: self.keys.iter().copied().max().unwrap_or(0),
+            longest_queries,
+            longest_keys,
             query_starts: bench.integers("query starts", &starts(&self.queries))?,
             key_starts: bench.integers("key starts", &starts(&self.keys))?,
             key_valid: match &self.valid {
@@ -141,7 +149,7 @@ impl Case {
                     columns: *columns,
                     per_sequence: true,
                 }),
-                None => None,
+                None => masked.visits,
             },
             causal: self.causal,
             scale: 1.0 / (self.width as f32).sqrt(),
@@ -247,6 +255,25 @@ fn tiles_that_the_table_leaves_out_are_not_visited() -> Result<()> {
                 case.check(bench)?;
             }
         }
+        Ok(())
+    })
+}
+
+#[test]
+fn blocks_of_whole_tiles_are_seen_as_the_mask_says() -> Result<()> {
+    let rows = [vec![true, false, true], vec![false; 3], vec![true, true, false]];
+    on_every_device(|bench| {
+        for number in NUMBERS {
+            // The table ends before the keys of the second; the last blocks are not full.
+            for (size, queries, keys) in [(64, [130, 64], [150, 200]), (128, [300, 7], [260, 129])] {
+                let mut case = Case::new(number, 1, 32, &queries, &keys);
+                case.blocks = Some(BlockMask::new(size, &rows)?);
+                case.check(bench)?;
+            }
+        }
+        let odd = Mask::Blocks(BlockMask::new(48, &rows)?);
+        let error = Masked::new(bench.gpu(), &odd, 10, 10).err().expect("an error").to_string();
+        assert!(error.contains("a multiple of 64 tokens on a GPU, got 48"), "{error}");
         Ok(())
     })
 }

@@ -1,6 +1,7 @@
 //! Launches of the attention kernels.
 
-use super::{Arguments, Geometry, Gpu, Number, Pointer};
+use super::{Arguments, Geometry, Gpu, Memory, Number, Pointer};
+use crate::ops::Mask;
 use candle_core::{Result, bail};
 
 const OP: &str = "attention";
@@ -31,6 +32,37 @@ pub struct Visits {
     pub columns: usize,
     /// Whether each sequence has a table of its own.
     pub per_sequence: bool,
+}
+
+/// A mask as kernels take it.
+pub struct Masked {
+    /// For [`Problem::causal`].
+    pub causal: bool,
+    /// For [`Problem::visits`].
+    pub visits: Option<Visits>,
+    _table: Option<Box<dyn Memory>>,
+}
+
+impl Masked {
+    /// For sequences of at most so many queries and keys; puts the table on the device if there is one.
+    ///
+    /// # Errors
+    /// If blocks of a mask aren't whole tiles, or there is not enough memory.
+    pub fn new(gpu: &dyn Gpu, mask: &Mask, queries: usize, keys: usize) -> Result<Self> {
+        let Mask::Blocks(blocks) = mask else {
+            return Ok(Self { causal: matches!(mask, Mask::Causal), visits: None, _table: None });
+        };
+        let tiles: Vec<u8> = blocks.tiles(BLOCK_ROWS, queries, keys)?.into_iter().map(u8::from).collect();
+        let mut table = gpu.allocate("block mask", tiles.len())?;
+        table.write(&tiles)?;
+        let visits = Visits {
+            table: table.pointer(),
+            rows: queries.div_ceil(BLOCK_ROWS),
+            columns: keys.div_ceil(BLOCK_ROWS),
+            per_sequence: false,
+        };
+        Ok(Self { causal: false, visits: Some(visits), _table: Some(table) })
+    }
 }
 
 /// What attends to what: sequences of any length, packed one behind the other.

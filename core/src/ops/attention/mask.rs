@@ -40,7 +40,23 @@ impl BlockMask {
         Ok(Self { size, columns, seen: rows.concat().into() })
     }
 
-    fn sees(&self, query: usize, key: usize) -> bool {
+    /// For tiles of `tile` queries by `tile` keys, whether each is seen; rows for all `queries`, columns for all `keys`.
+    ///
+    /// # Errors
+    /// If a block isn't made of whole tiles.
+    #[cfg(any(test, feature = "cuda"))]
+    pub(in crate::ops) fn tiles(&self, tile: usize, queries: usize, keys: usize) -> Result<Vec<bool>> {
+        if !self.size.is_multiple_of(tile) {
+            bail!(
+                "attention: expected a block mask of blocks of a multiple of {tile} tokens on a GPU, got {}",
+                self.size
+            );
+        }
+        let rows = (0..queries).step_by(tile);
+        Ok(rows.flat_map(|query| (0..keys).step_by(tile).map(move |key| self.sees(query, key))).collect())
+    }
+
+    pub(in crate::ops) fn sees(&self, query: usize, key: usize) -> bool {
         let (row, column) = (query / self.size, key / self.size);
         column < self.columns && self.seen.get(row * self.columns + column).copied().unwrap_or(false)
     }

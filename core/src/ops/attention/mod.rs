@@ -21,6 +21,8 @@ pub(in crate::ops) use varlen::{Starts, packed_attention};
 use super::parts::Parts;
 use super::pool::Buffer;
 use super::slices::{require_f32, values, with_values, zeros};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
 use cpu::{Attend, Given, Job, Keys, Place, STATISTICS};
 use std::sync::{Mutex, PoisonError};
@@ -29,8 +31,7 @@ const OP: &str = "attention";
 
 /// Scaled dot-product attention, differentiable in `q`, `k` and `v`.
 ///
-/// Shapes: `q` `[B, H, Q, K]`, `k` and `v` `[B, H, T, K]` → `[B, H, Q, K]`; f32 on the CPU, any
-/// strides. `valid` `[B, T]` u8: keys with 0 get no weight and no gradient, whatever they hold
+/// Shapes: `q` `[B, H, Q, K]`, `k` and `v` `[B, H, T, K]` → `[B, H, Q, K]`; any strides. `valid` `[B, T]` u8: keys with 0 get no weight and no gradient, whatever they hold
 /// (also NaN); all are valid without it. Where a query may see no key, the result and all gradients are 0.
 /// The weights `[Q, T]` are never kept: the backward pass computes them again, and both passes hold
 /// them for a few hundred queries per thread at a time.
@@ -54,8 +55,25 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, valid: Option<&Tensor>, mas
     for (name, tensor) in [("q", q), ("k", k), ("v", v)] {
         require_f32(OP, name, tensor)?;
     }
-    let attention = Attention::new(valid, q.device(), mask.clone(), (batch, keys))?;
+    // On a GPU each head is a sequence, with valid keys of its own.
+    let own = if q.device().is_cuda() { heads } else { 1 };
+    let of_heads = |valid: &Tensor| {
+        check_valid(valid, (batch, keys))?;
+        if own == 1 { Ok(valid.clone()) } else { valid.repeat((1, own))?.reshape((batch * own, keys)) }
+    };
+    let valid = valid.map(of_heads).transpose()?;
+    let attention = Attention::new(valid.as_ref(), q.device(), mask.clone(), (batch * own, keys))?;
     q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, attention)
+}
+
+fn check_valid(valid: &Tensor, (batch, keys): (usize, usize)) -> Result<()> {
+    if valid.dims() != [batch, keys] {
+        bail!("{OP}: expected `valid` of shape [{batch}, {keys}], got {:?}", valid.dims());
+    }
+    if valid.dtype() != DType::U8 {
+        bail!("{OP}: expected `valid` in u8, got {}", valid.dtype().as_str());
+    }
+    Ok(())
 }
 
 /// What the forms of attention share: who sees whom, and what the forward pass keeps.
@@ -73,12 +91,7 @@ impl Attention {
         let Some(valid) = valid else {
             return Ok(Self::all(mask, batch, keys));
         };
-        if valid.dims() != [batch, keys] {
-            bail!("{OP}: expected `valid` of shape [{batch}, {keys}], got {:?}", valid.dims());
-        }
-        if valid.dtype() != DType::U8 {
-            bail!("{OP}: expected `valid` in u8, got {}", valid.dtype().as_str());
-        }
+        check_valid(valid, (batch, keys))?;
         let valid = valid.contiguous()?;
         #[cfg(feature = "cuda")]
         if device.is_cuda() {
@@ -168,6 +181,19 @@ impl CustomOp3 for Attention {
         Ok((CpuStorage::F32(out), ql.shape().clone()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        q: &CudaStorage,
+        ql: &Layout,
+        k: &CudaStorage,
+        kl: &Layout,
+        v: &CudaStorage,
+        vl: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        cuda::heads_forward(self, [(q, ql), (k, kl), (v, vl)])
+    }
+
     fn bwd(
         &self,
         q: &Tensor,
@@ -176,6 +202,12 @@ impl CustomOp3 for Attention {
         out: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        #[cfg(feature = "cuda")]
+        if q.device().is_cuda() {
+            let gradients = cuda::heads_backward(self, [q, k, v, out, &grad.contiguous()?])?;
+            let [dq, dk, dv] = gradients.map(Some);
+            return Ok((dq, dk, dv));
+        }
         let ((_, heads, queries, width), (_, _, tokens, _)) = (q.dims4()?, k.dims4()?);
         let (mut dq, mut dk, mut dv) = (zeros(q.elem_count()), zeros(k.elem_count()), zeros(v.elem_count()));
         with_values(OP, [q, k, v, out, &grad.contiguous()?], |[q, k, v, out, dout]| {

@@ -2,7 +2,7 @@
 //! token side by side in its row.
 
 use super::{Mask, OP, scale};
-use crate::ops::gpu::attention::{Inputs, Problem, Rows};
+use crate::ops::gpu::attention::{Inputs, Masked, Problem, Rows};
 use crate::ops::gpu::cuda::Cuda;
 use crate::ops::gpu::{Gpu, Memory, Number, Pointer, tensors};
 use crate::ops::kept::Kept;
@@ -46,12 +46,8 @@ pub(in crate::ops) fn packed_attention(
     if rows != starts.rows || columns % 3 != 0 || heads == 0 || (columns / 3) % heads != 0 {
         bail!("{OP}: expected `qkv` of shape [{}, 3 x width] with {heads} heads, got {:?}", starts.rows, qkv.dims());
     }
-    let causal = match mask {
-        Mask::Full => false,
-        Mask::Causal => true,
-        Mask::Blocks(_) => bail!("{OP}: no block masks on a GPU yet"),
-    };
-    let attention = Varlen { heads, width: columns / 3, causal, starts: starts.clone(), statistics: Kept::default() };
+    let mask = Masked::new(&Cuda::new(qkv.device().as_cuda_device()?)?, mask, starts.longest, starts.longest)?;
+    let attention = Varlen { heads, width: columns / 3, mask, starts: starts.clone(), statistics: Kept::default() };
     qkv.contiguous()?.apply_op1(attention)
 }
 
@@ -59,7 +55,7 @@ struct Varlen {
     heads: usize,
     /// D.
     width: usize,
-    causal: bool,
+    mask: Masked,
     starts: Arc<Starts>,
     statistics: Kept<Box<dyn Memory>>,
 }
@@ -79,8 +75,8 @@ impl Varlen {
             query_starts: table.pointer(),
             key_starts: table.pointer(),
             key_valid: Pointer::NULL,
-            visits: None,
-            causal: self.causal,
+            visits: self.mask.visits,
+            causal: self.mask.causal,
             scale: scale(head_width),
         }
     }

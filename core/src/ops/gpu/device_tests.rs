@@ -9,7 +9,7 @@ use crate::ops::cross_entropy::{Groups, IGNORED, cross_entropy};
 use crate::ops::quantize::{Quantized, fsq, lfq, quantile};
 use crate::ops::resample::{Spectra, resample};
 use crate::ops::stack::{AttentionBranch, Branch, LinearParameters, MlpBranch, NormParameters};
-use crate::ops::{self, Activation, Gradients, Keep, Mask, NormKind, Sequences};
+use crate::ops::{self, Activation, BlockMask, Gradients, Keep, Mask, NormKind, Sequences};
 use crate::train::{AdamW, Group};
 use crate::{Decay, Init, Parameter, Parameters, Result};
 use candle_core::{DType, Device, Tensor, Var};
@@ -133,6 +133,22 @@ fn attention_of_rows_side_by_side() -> Result<()> {
             compare("self_attention", BOTH, &qkv, &|t| Ok(ops::self_attention(&t[0], 2, valid)?))?;
             let both = [data(&[2, 3, width], 2)?, data(&[2, tokens, 2 * width], 3)?];
             compare("cross_attention", BOTH, &both, &|t| Ok(ops::cross_attention(&t[0], &t[1], 2, valid)?))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn attention_of_heads_one_behind_the_other() -> Result<()> {
+    let (queries, keys) = (70, 130);
+    let blocks = BlockMask::new(64, &[vec![true, false, true], vec![false, true, true]])?;
+    let valid: Vec<u8> = (0..2 * keys as u32).map(|i| u8::from(i % 5 != 3)).collect();
+    let valid = Tensor::from_vec(valid, (2, keys), &Device::Cpu)?;
+    let inputs = [data(&[2, 3, queries, 16], 1)?, data(&[2, 3, keys, 16], 2)?, data(&[2, 3, keys, 16], 3)?];
+    for mask in [Mask::Full, Mask::Causal, Mask::Blocks(blocks)] {
+        for valid in [None, Some(&valid)] {
+            let name = format!("attention {mask:?}");
+            compare(&name, BOTH, &inputs, &|t| Ok(ops::attention(&t[0], &t[1], &t[2], valid, &mask)?))?;
         }
     }
     Ok(())
