@@ -31,8 +31,9 @@ const OP: &str = "attention";
 
 /// Scaled dot-product attention, differentiable in `q`, `k` and `v`.
 ///
-/// Shapes: `q` `[B, H, Q, K]`, `k` and `v` `[B, H, T, K]` → `[B, H, Q, K]`; any strides. `valid` `[B, T]` u8: keys with 0 get no weight and no gradient, whatever they hold
-/// (also NaN); all are valid without it. Where a query may see no key, the result and all gradients are 0.
+/// Shapes: `q` `[B, H, Q, K]`, `k` and `v` `[B, H, T, K]` → `[B, H, Q, K]`; any strides.
+/// `valid` `[B, T]` u8: keys with 0 get no weight and no gradient, whatever they hold (also NaN);
+/// all are valid without it. Where a query may see no key, the result and all gradients are 0.
 /// The weights `[Q, T]` are never kept: the backward pass computes them again, and both passes hold
 /// them for a few hundred queries per thread at a time.
 ///
