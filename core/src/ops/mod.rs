@@ -22,10 +22,12 @@ pub mod attention;
 #[cfg(test)]
 mod check;
 pub mod contrastive;
+pub mod convolution;
 pub mod cross_entropy;
 #[cfg(test)]
 mod emulation;
 pub mod fourier;
+pub mod gate;
 pub mod gather;
 #[cfg(any(test, feature = "cuda"))]
 pub mod gpu;
@@ -48,8 +50,10 @@ mod tasks;
 
 pub use activation::{Activation, activation, gelu};
 pub use attention::{BlockMask, Mask, attention, cross_attention, self_attention};
+pub use convolution::{convolution, transposed_convolution};
 pub use cross_entropy::cross_entropy;
 pub use fourier::fourier;
+pub use gate::gate;
 pub use gather::{gather, scatter};
 pub use gradients::Gradients;
 pub use layer_norm::{NormKind, layer_norm, norm};

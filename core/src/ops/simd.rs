@@ -124,28 +124,42 @@ pub(super) fn largest(x: &[f32]) -> f32 {
     lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |most, &value| if value > most { value } else { most })
 }
 
-/// `exp(x)`, relative error below 2e-7; 0 below -87.3, where f32 loses digits.
+/// `exp(x)` as `2^n (1 + q)`: the power of two and `q`, for `x` in [-87.3, 88.3].
 ///
-/// Source: Cephes `expf` (Moshier 1989): `2^n` times a polynomial of degree 6 on `|r| <= ln 2 / 2`.
+/// Source: Cephes `expf` (Moshier 1989): a polynomial of degree 6 on `|r| <= ln 2 / 2`.
 #[inline(always)]
-pub(super) fn exp<const FMA: bool>(x: f32) -> f32 {
+fn exp_parts<const FMA: bool>(x: f32) -> (f32, f32) {
     // Adding this rounds to a whole number, which then stands in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
-    const LEAST: f32 = -87.3;
-    let most = if x > 88.3 { 88.3 } else { x };
-    let bounded = if most < LEAST { LEAST } else { most };
-    let rounded = fma::<FMA>(bounded, std::f32::consts::LOG2_E, ROUND);
+    let rounded = fma::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
     let power = (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     let n = rounded - ROUND;
     // ln 2 in two parts, the first exact in few bits.
-    let r = fma::<FMA>(n, 2.121_944_4e-4, fma::<FMA>(n, -0.693_359_375, bounded));
+    let r = fma::<FMA>(n, 2.121_944_4e-4, fma::<FMA>(n, -0.693_359_375, x));
     let mut p = 1.987_569_1e-4_f32;
     for c in [1.398_199_9e-3_f32, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
         p = fma::<FMA>(p, r, c);
     }
-    let p = fma::<FMA>(p * r, r, r) + 1.0;
-    let value = p * f32::from_bits((power.wrapping_add(127) << 23) as u32);
-    if x < LEAST { 0.0 } else { value }
+    (f32::from_bits((power.wrapping_add(127) << 23) as u32), fma::<FMA>(p * r, r, r))
+}
+
+/// `exp(x) - 1` for `x` of at most 88.3, relative error below 3e-7, also near 0.
+#[inline(always)]
+pub(super) fn exp_m1<const FMA: bool>(x: f32) -> f32 {
+    let (power, q) = exp_parts::<FMA>(if x < LEAST_EXPONENT { LEAST_EXPONENT } else { x });
+    fma::<FMA>(power, q, power - 1.0)
+}
+
+/// Below it f32 loses digits of the exponential.
+const LEAST_EXPONENT: f32 = -87.3;
+
+/// `exp(x)`, relative error below 2e-7; 0 below -87.3, where f32 loses digits.
+#[inline(always)]
+pub(super) fn exp<const FMA: bool>(x: f32) -> f32 {
+    let most = if x > 88.3 { 88.3 } else { x };
+    let (power, q) = exp_parts::<FMA>(if most < LEAST_EXPONENT { LEAST_EXPONENT } else { most });
+    let value = (q + 1.0) * power;
+    if x < LEAST_EXPONENT { 0.0 } else { value }
 }
 
 /// The standard normal distribution function `Φ(x)`, relative error below 2e-6 down to where it
@@ -226,6 +240,15 @@ mod tests {
         assert!(worst_relative(-87.0, 88.0, exp::<false>, f64::exp) < 2e-7);
         assert_eq!((exp::<false>(f32::NEG_INFINITY), exp::<false>(0.0)), (0.0, 1.0));
         assert!(exp::<false>(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn exp_less_one_is_exact_to_rounding() {
+        for (from, to) in [(-87.0, -0.3), (-0.4, -1e-6), (1e-6, 0.4), (0.3, 88.0)] {
+            assert!(worst_relative(from, to, exp_m1::<true>, f64::exp_m1) < 3e-7);
+            assert!(worst_relative(from, to, exp_m1::<false>, f64::exp_m1) < 3e-7);
+        }
+        assert_eq!((exp_m1::<false>(f32::NEG_INFINITY), exp_m1::<false>(0.0)), (-1.0, 0.0));
     }
 
     #[test]

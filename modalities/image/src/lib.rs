@@ -1,8 +1,9 @@
 //! Images: planes of pixels, one per band or per view of the same patch of sky.
 //!
 //! [`modality`] brings every image (`read`) to one size ([`resample`]) and its flux to a range that a model can read
-//! ([`plane`]); [`patches`] cuts it into squares; [`rgb`] makes pictures of it.
+//! ([`plane`]); [`patches`] cuts it into squares, [`codec`] turns it into codes and back; [`rgb`] makes pictures of it.
 
+pub mod codec;
 pub mod config;
 pub mod modality;
 pub mod patches;
@@ -13,6 +14,8 @@ pub mod rgb;
 #[cfg(test)]
 mod tests;
 
+pub use codec::field::{FieldCodec, FieldCodecConfig};
+pub use codec::{ImageCodec, ImageCodecConfig};
 pub use config::{Background, ImageConfig, Resize, Scaling};
 pub use modality::Image;
 pub use patches::{Known, Layout, Patches, PatchesConfig};

@@ -1,4 +1,4 @@
-// What follows a matrix product: y = f(x + bias), f one of GELU (exact, or with tanh), SiLU and SwiGLU, and
+// What follows a matrix product: y = f(x + bias), f one of GELU (exact, or with tanh), SiLU, ELU, ReLU and SwiGLU, and
 // y = residual + x + bias. Shapes: x, y [rows, width], bias [width] or null; SwiGLU takes x [rows, 2 width] and bias
 // [2 width] and gives silu(left half) * right half. CPU twin of the exact GELU: gelu/cpu.rs.
 //
@@ -6,7 +6,7 @@
 // column_sums.cuh. No dynamic shared memory. Bound by memory.
 #include "gpu/column_sums.cuh"
 
-enum class Kind { gelu, gelu_tanh, silu };
+enum class Kind { gelu, gelu_tanh, silu, elu, relu };
 
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
@@ -18,6 +18,8 @@ __device__ __forceinline__ float activate(float x) {
     // erfc, because 1 + erf loses the digits of the left tail.
     if (kind == Kind::gelu) return x * (0.5f * erfcf(-0.7071067811865476f * x));
     if (kind == Kind::gelu_tanh) return x * sigmoid(2.0f * tanh_argument(x));
+    if (kind == Kind::elu) return x > 0.0f ? x : expm1f(x);
+    if (kind == Kind::relu) return x < 0.0f ? 0.0f : x;
     return x * sigmoid(x);
 }
 
@@ -31,6 +33,8 @@ __device__ __forceinline__ float slope(float x) {
         float steep = s * (1.0f - s);
         return steep == 0.0f ? s : s + x * steep * 1.5957691216057308f * (1.0f + 0.134145f * x * x);
     }
+    if (kind == Kind::elu) return x > 0.0f ? 1.0f : expf(x);
+    if (kind == Kind::relu) return x > 0.0f ? 1.0f : 0.0f;
     float s = sigmoid(x);
     return s + x * s * (1.0f - s);
 }
@@ -171,11 +175,15 @@ struct BiasBackward {
     KERNEL(gelu_forward_##number, 256, ActivationForward<T, Kind::gelu>)           \
     KERNEL(gelu_tanh_forward_##number, 256, ActivationForward<T, Kind::gelu_tanh>) \
     KERNEL(silu_forward_##number, 256, ActivationForward<T, Kind::silu>)           \
+    KERNEL(elu_forward_##number, 256, ActivationForward<T, Kind::elu>)             \
+    KERNEL(relu_forward_##number, 256, ActivationForward<T, Kind::relu>)           \
     KERNEL(swiglu_forward_##number, 256, GluForward<T>)                            \
     KERNEL(residual_forward_##number, 256, ResidualForward<T>)                     \
     KERNEL(gelu_backward_##number, 256, ActivationBackward<T, Kind::gelu>)         \
     KERNEL(gelu_tanh_backward_##number, 256, ActivationBackward<T, Kind::gelu_tanh>) \
     KERNEL(silu_backward_##number, 256, ActivationBackward<T, Kind::silu>)         \
+    KERNEL(elu_backward_##number, 256, ActivationBackward<T, Kind::elu>)           \
+    KERNEL(relu_backward_##number, 256, ActivationBackward<T, Kind::relu>)         \
     KERNEL(swiglu_backward_##number, 256, GluBackward<T>)                          \
     KERNEL(bias_backward_##number, 256, BiasBackward<T>)
 ACTIVATION(float, f32)

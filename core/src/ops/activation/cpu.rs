@@ -1,7 +1,7 @@
 //! Activations on slices, chunks of values as tasks.
 
 use super::Activation;
-use crate::ops::simd::{dispatched, exp, fma, normal_cdf};
+use crate::ops::simd::{dispatched, exp, exp_m1, fma, normal_cdf};
 use crate::ops::slices::made;
 
 /// Values per task.
@@ -76,6 +76,18 @@ fn silu<const FMA: bool>(x: f32) -> (f32, f32) {
     (x * share, share * fma::<FMA>(x, 1.0 - share, 1.0))
 }
 
+#[inline(always)]
+fn elu<const FMA: bool>(x: f32) -> (f32, f32) {
+    let below = exp_m1::<FMA>(if x > 0.0 { 0.0 } else { x });
+    if x > 0.0 { (x, 1.0) } else { (below, below + 1.0) }
+}
+
+/// NaN stays what it is.
+#[inline(always)]
+fn relu(x: f32) -> (f32, f32) {
+    if x < 0.0 { (0.0, 0.0) } else { (x, if x > 0.0 { 1.0 } else { 0.0 }) }
+}
+
 /// Calls `$rows::<FMA>(.., function)` for the function of `$kind`.
 macro_rules! of_kind {
     ($kind:expr, $rows:ident($($argument:expr),*)) => {
@@ -83,6 +95,8 @@ macro_rules! of_kind {
             Activation::Gelu => $rows($($argument,)* gelu::<FMA>),
             Activation::GeluTanh => $rows($($argument,)* gelu_tanh::<FMA>),
             Activation::Silu | Activation::SwiGlu => $rows($($argument,)* silu::<FMA>),
+            Activation::Elu => $rows($($argument,)* elu::<FMA>),
+            Activation::Relu => $rows($($argument,)* relu),
         }
     };
 }

@@ -20,6 +20,8 @@ fn kernel(kind: Activation) -> Kernel {
         Activation::Gelu => Kernel::Gelu,
         Activation::GeluTanh => Kernel::GeluTanh,
         Activation::Silu => Kernel::Silu,
+        Activation::Elu => Kernel::Elu,
+        Activation::Relu => Kernel::Relu,
         Activation::SwiGlu => Kernel::SwiGlu,
     }
 }

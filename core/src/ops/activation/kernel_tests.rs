@@ -30,11 +30,16 @@ fn value(activation: Activation, x: f64) -> f64 {
             0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
         }
         Activation::Silu | Activation::SwiGlu => x / (1.0 + (-x).exp()),
+        Activation::Elu => x.max(0.0) + x.min(0.0).exp_m1(),
+        Activation::Relu => x.max(0.0),
     }
 }
 
-/// By central difference: exact to 1e-9.
+/// By central difference: exact to 1e-9; of the edge at 0 the side that the kernel takes.
 fn slope(activation: Activation, x: f64) -> f64 {
+    if activation == Activation::Relu {
+        return f64::from(u8::from(x > 0.0));
+    }
     let step = 1e-5 * (1.0 + x.abs());
     (value(activation, x + step) - value(activation, x - step)) / (2.0 * step)
 }
@@ -100,7 +105,8 @@ fn check(bench: &Bench, activation: Activation, number: Number, [rows, width]: [
     Ok(())
 }
 
-const ALL: [Activation; 4] = [Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::SwiGlu];
+const ALL: [Activation; 6] =
+    [Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Elu, Activation::Relu, Activation::SwiGlu];
 
 #[test]
 fn values_and_gradients_equal_a_plain_loop() -> Result<()> {

@@ -13,6 +13,10 @@ pub enum Activation {
     GeluTanh,
     /// `x sigmoid(x)`.
     Silu,
+    /// `x` above 0, `exp(x) - 1` below.
+    Elu,
+    /// `x` above 0, 0 below.
+    Relu,
     /// `silu(left half) * right half` of rows twice as wide.
     SwiGlu,
 }
@@ -23,6 +27,8 @@ impl Activation {
             Self::Gelu => "gelu",
             Self::GeluTanh => "gelu_tanh",
             Self::Silu => "silu",
+            Self::Elu => "elu",
+            Self::Relu => "relu",
             Self::SwiGlu => "swiglu",
         }
     }

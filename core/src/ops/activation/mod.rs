@@ -26,6 +26,10 @@ pub enum Activation {
     GeluTanh,
     /// `x σ(x)`. Source: the same, section 4.
     Silu,
+    /// `x` above 0, `exp(x) - 1` below. Source: Clevert, Unterthiner and Hochreiter 2015, eq. 15.
+    Elu,
+    /// `x` above 0, 0 below.
+    Relu,
     /// `silu(a) b` where the first half of the last axis is `a`, the second `b`. Source: Shazeer 2020, eq. 6.
     #[serde(rename = "swiglu")]
     SwiGlu,

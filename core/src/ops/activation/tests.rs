@@ -28,6 +28,8 @@ fn plain(kind: Activation, row: &[f64]) -> Vec<f64> {
         Activation::Gelu => row.iter().map(|&x| naive(x)).collect(),
         Activation::GeluTanh => row.iter().map(|&x| tanh(x)).collect(),
         Activation::Silu => row.iter().map(|&x| x * sigmoid(x)).collect(),
+        Activation::Elu => row.iter().map(|&x| x.max(0.0) + x.min(0.0).exp_m1()).collect(),
+        Activation::Relu => row.iter().map(|&x| x.max(0.0)).collect(),
         Activation::SwiGlu => {
             let (gate, up) = row.split_at(row.len() / 2);
             gate.iter().zip(up).map(|(a, b)| a * sigmoid(*a) * b).collect()
@@ -35,7 +37,8 @@ fn plain(kind: Activation, row: &[f64]) -> Vec<f64> {
     }
 }
 
-const KINDS: [Activation; 4] = [Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::SwiGlu];
+const KINDS: [Activation; 6] =
+    [Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Elu, Activation::Relu, Activation::SwiGlu];
 
 #[test]
 fn every_kind_equals_its_definition() -> Result<()> {
@@ -74,7 +77,7 @@ fn rows_with_a_bias_equal_bias_and_activation() -> Result<()> {
 
 #[test]
 fn large_values_have_slopes_of_zero_and_one() -> Result<()> {
-    for kind in [Activation::Gelu, Activation::GeluTanh, Activation::Silu] {
+    for kind in [Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Relu] {
         let x = Tensor::new(&[-1e30_f32, -1e4, 1e4, 1e30], &Device::Cpu)?;
         let var = candle_core::Var::from_tensor(&x)?;
         let y = activation(kind, var.as_tensor())?;
@@ -104,8 +107,21 @@ fn large_values_stay_exact() -> Result<()> {
 }
 
 #[test]
+fn elu_keeps_the_digits_of_small_values() -> Result<()> {
+    let x = [-1e-6_f32, -3e-4, -0.2, -1.0, -20.0, -100.0];
+    let y = numbers(&activation(Activation::Elu, &Tensor::new(&x, &Device::Cpu)?)?)?;
+    for (x, y) in x.iter().zip(y) {
+        let expected = f64::from(*x).exp_m1();
+        assert!((y / expected - 1.0).abs() < 3e-7, "{x}: {y}, not {expected}");
+    }
+    Ok(())
+}
+
+#[test]
 fn not_a_number_stays_visible() -> Result<()> {
-    assert!(numbers(&gelu(&Tensor::new(&[f32::NAN], &Device::Cpu)?)?)?[0].is_nan());
+    for kind in [Activation::Gelu, Activation::Elu, Activation::Relu] {
+        assert!(numbers(&activation(kind, &Tensor::new(&[f32::NAN], &Device::Cpu)?)?)?[0].is_nan(), "{kind:?}");
+    }
     Ok(())
 }
 

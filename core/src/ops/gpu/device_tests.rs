@@ -115,7 +115,14 @@ fn linear_maps_and_norms() -> Result<()> {
 
 #[test]
 fn activations() -> Result<()> {
-    for kind in [Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::SwiGlu] {
+    for kind in [
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Silu,
+        Activation::Elu,
+        Activation::Relu,
+        Activation::SwiGlu,
+    ] {
         for shape in [[1, 2], [31, 66], [129, 256]] {
             compare(&format!("{kind:?}"), BOTH, &[data(&shape, 1)?], &|t| Ok(ops::activation(kind, &t[0])?))?;
         }

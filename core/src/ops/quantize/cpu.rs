@@ -82,6 +82,20 @@ pub(super) fn fsq_codes(values: &[f32], levels: &Levels) -> Vec<u32> {
     })
 }
 
+/// Digits of the codes, less half of the levels, over that half.
+pub(super) fn fsq_values(codes: &[u32], levels: &[u32]) -> Vec<f32> {
+    let mut values = Vec::with_capacity(codes.len() * levels.len());
+    for code in codes {
+        let mut rest = *code;
+        for levels in levels {
+            let below = (levels / 2) as f32;
+            values.push(((rest % levels) as f32 - below) / below);
+            rest /= levels;
+        }
+    }
+    values
+}
+
 pub(super) fn fsq_backward(z: &[f32], levels: &Levels, dy: &[f32]) -> Vec<f32> {
     made(z.len(), levels.chunk(), |start, out| {
         slopes(levels, &z[start..][..out.len()], &dy[start..][..out.len()], out);

@@ -9,8 +9,8 @@ mod cuda;
 #[cfg(test)]
 mod tests;
 
-use super::slices::{require_f32, values, with_values};
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use super::slices::{indices, require_f32, values, with_values};
+use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
 
 const FSQ: &str = "fsq";
 const LFQ: &str = "lfq";
@@ -51,6 +51,26 @@ pub fn fsq(z: &Tensor, levels: &[u32]) -> Result<Quantized> {
     let values = z.contiguous()?.apply_op1(Quantizer::Fsq(levels.clone()))?;
     let codes = with_values(FSQ, [&values], |[values]| cpu::fsq_codes(values, &levels))?;
     Ok(Quantized { codes: Tensor::from_vec(codes, codes_of, z.device())?, values })
+}
+
+/// The values in [-1, 1] that codes of [`fsq`] stand for.
+///
+/// Shapes: `codes` `[..]` u32 on the CPU, any strides → `[.., N]` f32.
+///
+/// # Errors
+/// If a code is out of the vocabulary, `levels` make no sense, or for another type of number or another device.
+pub fn fsq_values(codes: &Tensor, levels: &[u32]) -> Result<Tensor> {
+    let vocabulary = levels.iter().try_fold(1_u32, |product, levels| product.checked_mul(*levels));
+    let Some(vocabulary) = vocabulary.filter(|_| !levels.is_empty() && levels.iter().all(|levels| *levels >= 2)) else {
+        bail!("{FSQ}: expected levels of at least 2 and at most 2^32 codes, got levels {levels:?}");
+    };
+    let mut dims = codes.dims().to_vec();
+    dims.push(levels.len());
+    let codes = indices(FSQ, "codes", &codes.flatten_all()?, None)?;
+    if let Some(code) = codes.iter().find(|code| **code >= vocabulary) {
+        bail!("{FSQ}: expected codes below {vocabulary}, got {code}");
+    }
+    Tensor::from_vec(cpu::fsq_values(&codes, levels), dims, &Device::Cpu)
 }
 
 /// Lookup-free quantization: the sign of each dimension, 1 above 0 and -1 elsewhere.

@@ -1,6 +1,6 @@
 //! Quantizers against their definitions, and their gradients against central differences of what is rounded.
 
-use super::{Quantized, fsq, lfq, quantile};
+use super::{Quantized, fsq, fsq_values, lfq, quantile};
 use crate::ops::check::{assert_close, assert_same_on_any_threads, filled, numbers, run};
 use candle_core::{DType, Device, Result, Tensor};
 
@@ -67,6 +67,21 @@ fn fsq_reaches_all_levels_and_no_more() -> Result<()> {
         codes.dedup();
         assert_eq!(codes, (0..levels).collect::<Vec<_>>());
     }
+    Ok(())
+}
+
+#[test]
+fn codes_stand_for_the_values_that_they_came_from() -> Result<()> {
+    for levels in [vec![8, 5, 2, 3], vec![7]] {
+        let z = (filled(&[3, 40, levels.len()], 1)? * 3.0)?;
+        let Quantized { values, codes } = fsq(&z, &levels)?;
+        let back = fsq_values(&codes, &levels)?;
+        assert_eq!(back.dims(), values.dims());
+        assert_close("values", &numbers(&back)?, &numbers(&values)?, 1e-7);
+    }
+    let error = fsq_values(&Tensor::new(&[3_u32, 15], &Device::Cpu)?, &[3, 5]).expect_err("refused").to_string();
+    assert!(error.contains("expected codes below 15, got 15"), "{error}");
+    assert!(fsq_values(&Tensor::new(&[3_u32], &Device::Cpu)?, &[3, 1]).is_err());
     Ok(())
 }
 
