@@ -1,6 +1,6 @@
 //! A batch of objects: the rows as read, and what modalities and tokenizers made of them.
 
-use crate::{Arrays, Rows, Tokens};
+use crate::{Arrays, Masks, Rows, Tokens};
 use std::collections::BTreeMap;
 
 /// What a step of training works on, made on a loader thread.
@@ -12,6 +12,8 @@ pub struct Batch {
     pub arrays: BTreeMap<String, Arrays>,
     /// Per modality, what the tokenizer gave.
     pub tokens: BTreeMap<String, Tokens>,
+    /// Per head with a masking, which tokens are given and asked for.
+    pub masks: BTreeMap<String, Masks>,
 }
 
 impl Batch {

@@ -92,6 +92,18 @@ impl Embed {
     /// # Errors
     /// If a code or category is out of range, or shapes disagree.
     pub fn forward(&self, tokens: &Tokens, device: &Device) -> Result<Option<Segment>> {
+        self.embed(tokens, device, false)
+    }
+
+    /// The same with [`Segment::place`].
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_with_places(&self, tokens: &Tokens, device: &Device) -> Result<Option<Segment>> {
+        self.embed(tokens, device, true)
+    }
+
+    fn embed(&self, tokens: &Tokens, device: &Device, places: bool) -> Result<Option<Segment>> {
         let rows: Vec<u32> = (0u32..).zip(&tokens.present).filter(|(_, p)| **p).map(|(i, _)| i).collect();
         let t = tokens.valid.dim(1)?;
         if rows.is_empty() || t == 0 {
@@ -120,11 +132,22 @@ impl Embed {
                 });
             }
         };
+        let own_vector = match &self.values {
+            Values::Patches { bias, .. } => bias,
+            Values::Codes { modality, .. } => modality,
+        };
+        let mut place = if places {
+            Some(own_vector.to_dtype(self.activations)?.broadcast_as((n, t, own_vector.dim(0)?))?.contiguous()?)
+        } else {
+            None
+        };
         for (i, coordinate) in self.coordinates.iter().enumerate() {
             let values = own(&tokens.coordinates.narrow(2, i, 1)?)?;
-            x = (x + coordinate.forward(&values, self.activations)?)?;
+            let encoded = coordinate.forward(&values, self.activations)?;
+            x = (x + &encoded)?;
+            place = place.map(|place| place + &encoded).transpose()?;
         }
-        Ok(Some(Segment { modality: self.modality.clone(), rows, embedded: x, valid: own(&tokens.valid)? }))
+        Ok(Some(Segment { modality: self.modality.clone(), rows, embedded: x, place, valid: own(&tokens.valid)? }))
     }
 }
 

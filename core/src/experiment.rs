@@ -40,9 +40,12 @@ struct Tables {
     run: IgnoredAny,
     data: IgnoredAny,
     modality: IgnoredAny,
-    trunk: IgnoredAny,
-    head: IgnoredAny,
     train: IgnoredAny,
+    /// Not in a config that trains codecs.
+    #[serde(default)]
+    trunk: Option<IgnoredAny>,
+    #[serde(default)]
+    head: Option<IgnoredAny>,
     #[serde(default)]
     evaluate: Option<IgnoredAny>,
     #[serde(default)]
@@ -63,6 +66,8 @@ pub struct Experiment {
     pub evaluate: EvaluateConfig,
     /// `[probe.*]`.
     pub probes: Vec<ProbeTask>,
+    /// The run that it was read from, if it was.
+    pub folder: Option<PathBuf>,
 }
 
 impl Experiment {
@@ -95,7 +100,7 @@ impl Experiment {
             .collect::<Result<_>>()?;
         let data = DataConfig::read(&table("data")?)?;
         let train = TrainConfig::read(&table("train")?)?;
-        Ok(Self { run, data, train, evaluate, probes, document })
+        Ok(Self { run, data, train, evaluate, probes, document, folder: None })
     }
 
     /// The whole config.

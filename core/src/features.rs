@@ -13,6 +13,8 @@ pub enum View {
     Isolated,
     /// Everything.
     Joint,
+    /// The tokens that the head's [`crate::Masking`] gives, to predict those that it asks for.
+    Masked,
 }
 
 /// One vector per object.
@@ -77,6 +79,17 @@ impl Pooled {
     }
 }
 
+/// What a trunk predicts at the places of one modality that were asked for.
+#[derive(Clone, Debug)]
+pub struct Targets {
+    /// The user's name of the modality.
+    pub modality: String,
+    /// Row of the batch and number of the token of each, objects in order, tokens ascending; K of them.
+    pub places: Vec<(u32, u32)>,
+    /// `[K, D]` f32.
+    pub vectors: Tensor,
+}
+
 /// The trunk's answer for one [`View`].
 #[derive(Clone, Debug)]
 pub struct Features {
@@ -88,4 +101,6 @@ pub struct Features {
     pub joint: Pooled,
     /// The encoded tokens.
     pub tokens: TokenSet,
+    /// Under [`View::Masked`], what was asked for; a modality of which nothing was asked is left out.
+    pub targets: Vec<Targets>,
 }

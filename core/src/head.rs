@@ -1,6 +1,6 @@
 //! What turns features into a loss and predictions.
 
-use crate::{Batch, Column, Features, Forward, Parameters, Result, View};
+use crate::{Batch, Column, Features, Forward, Masking, Parameters, Result, TokenSpec, View};
 use candle_core::Tensor;
 use std::collections::BTreeMap;
 
@@ -11,6 +11,8 @@ pub struct HeadContext<'a> {
     pub name: &'a str,
     /// The user's names of the modalities, in the config's order.
     pub modalities: &'a [String],
+    /// What the tokens of each look like, in the same order.
+    pub tokens: &'a [(String, TokenSpec)],
     /// Width D of the trunk's vectors.
     pub width: usize,
     /// Where the head makes its parameters; already below the head's own name.
@@ -42,6 +44,11 @@ pub trait Head: Send + Sync {
 
     /// Which view of the tokens it needs.
     fn view(&self) -> View;
+
+    /// Which tokens are given and asked for, for heads with [`View::Masked`].
+    fn masking(&self) -> Option<&Masking> {
+        None
+    }
 
     /// Floating-point operations of one forward pass for `batch` objects, for the plan.
     fn flops(&self, batch: usize) -> f64;

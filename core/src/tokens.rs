@@ -83,7 +83,18 @@ pub struct TokenSpec {
 /// Tokens per object that [`TokenSpec::made_up`] gives, at most.
 const MADE_UP: usize = 4;
 
+/// Name of the coordinate that numbers the tokens of an object, where they have no other.
+pub const INDEX: &str = "index";
+
 impl TokenSpec {
+    /// Of `tokens` codes each time, told apart by their number alone, as those of most codecs are.
+    #[must_use]
+    pub fn codes(vocabulary: usize, tokens: usize) -> Self {
+        let encoding = Encoding::Category { size: tokens };
+        let index = Coordinate { name: INDEX.into(), unit: "", encoding, metadata: false };
+        Self { kind: TokenKind::Codes { vocabulary }, max_tokens: tokens, coordinates: vec![index] }
+    }
+
     /// A few random tokens for each of `objects` objects, at random coordinates that are all known.
     ///
     /// # Errors
@@ -147,6 +158,23 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// Codes `[B, T]` u32 of the objects that are `present`, with the coordinate of [`TokenSpec::codes`].
+    ///
+    /// # Errors
+    /// If `codes` has another shape or type.
+    pub fn codes(codes: Tensor, present: Vec<bool>) -> Result<Self> {
+        let (batch, tokens) = codes.dims2()?;
+        let valid: Vec<u8> = present.iter().flat_map(|p| std::iter::repeat_n(u8::from(*p), tokens)).collect();
+        let index = Tensor::arange(0f32, tokens as f32, &Device::Cpu)?.reshape((1, tokens, 1))?;
+        Ok(Self {
+            values: TokenValues::Codes(codes),
+            valid: Tensor::from_vec(valid, (batch, tokens), &Device::Cpu)?,
+            coordinates: index.broadcast_as((batch, tokens, 1))?.contiguous()?,
+            weights: None,
+            present,
+        })
+    }
+
     /// Number of objects.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -253,8 +281,10 @@ pub struct Segment {
     pub modality: String,
     /// `[N]`: which rows of the batch these are, ascending.
     pub rows: Vec<u32>,
-    /// `[N, T, D]`.
+    /// `[N, T, D]`: what the tokens say and where they stand.
     pub embedded: Tensor,
+    /// `[N, T, D]`: where they stand alone, with the modality's own vector; only where a head masks tokens.
+    pub place: Option<Tensor>,
     /// `[N, T]` u8, on the CPU whatever the device: what is computed at all is decided there.
     pub valid: Tensor,
 }

@@ -102,7 +102,7 @@ impl Trunk for MeanTrunk {
             modality.insert(segment.modality.clone(), pooled);
         }
         let joint = Pooled::mean(modality.values(), tokens.batch)?.expect("the test's batches are not empty");
-        Ok(Features { view, modality, joint, tokens: tokens.clone() })
+        Ok(Features { view, modality, joint, tokens: tokens.clone(), targets: Vec::new() })
     }
     fn flops(&self, _batch: usize, _tokens: &[usize], _view: View) -> f64 {
         0.0

@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor, Var};
 use panchroma_core::reexport::arrow_array::{ArrayRef, RecordBatch};
 use panchroma_core::{
     Batch, Features, Head, HeadContext, Parameters, Pooled, Probe, ProbeContext, Registry, Result, Rows, Section,
-    TokenSet, View,
+    TokenSet, TokenSpec, View,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use std::sync::Arc;
 pub(crate) fn head(kind: &str, modalities: &[&str], width: usize, toml: &str) -> Result<(Box<dyn Head>, Parameters)> {
     let modalities: Vec<String> = modalities.iter().map(|m| (*m).to_owned()).collect();
     let parameters = Parameters::new(3, &Device::Cpu);
-    let context = HeadContext { name: "test", modalities: &modalities, width, parameters: &parameters };
+    let tokens: Vec<(String, TokenSpec)> = modalities.iter().map(|m| (m.clone(), TokenSpec::codes(4, 3))).collect();
+    let context = HeadContext { name: "test", modalities: &modalities, tokens: &tokens, width, parameters: &parameters };
     let section = Section::from_toml("head.test", &format!("kind = \"{kind}\"\n{toml}"))?;
     Ok((Registry::linked()?.heads.build(&section, &context)?, parameters))
 }
@@ -42,6 +43,7 @@ pub(crate) fn features(view: View, modalities: &[(&str, &Var, &[bool])]) -> Feat
         modality: modalities.iter().map(|m| (m.0.to_owned(), pooled(m))).collect(),
         joint: pooled(&modalities[0]),
         tokens: TokenSet { batch: modalities[0].2.len(), segments: Vec::new() },
+        targets: Vec::new(),
     }
 }
 
@@ -53,7 +55,7 @@ pub(crate) fn batch(n: usize, column: (&str, ArrayRef)) -> Result<Batch> {
         reason: e.to_string(),
     })?;
     let rows = Rows::new((0..n).map(|i| format!("object{i}")).collect(), columns)?;
-    Ok(Batch { rows, arrays: BTreeMap::new(), tokens: BTreeMap::new() })
+    Ok(Batch { rows, arrays: BTreeMap::new(), tokens: BTreeMap::new(), masks: BTreeMap::new() })
 }
 
 /// A batch whose column no head reads.

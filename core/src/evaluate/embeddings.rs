@@ -76,7 +76,7 @@ impl Embeddings {
         let before = self.ids.len();
         self.ids.extend_from_slice(batch.rows.ids());
         let context = Forward::evaluate();
-        if Model::has_tokens(batch) {
+        if Model::has_tokens(batch) && !model.is_codec() {
             let features = model.features(batch, View::Isolated, &[], &context)?;
             for (name, Pooled { vectors, present }) in &features.modality {
                 fill(self.trunk.entry(name.clone()).or_default(), before, vectors.dim(1)?);

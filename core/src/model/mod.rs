@@ -1,64 +1,44 @@
 //! Config and registry -> a model whose parts agree, before any data is read.
 
 mod bad_rows;
+mod codec;
+mod network;
+mod part;
 mod plan;
 
 pub use bad_rows::BadRow;
 pub use plan::{HeadPlan, ModalityPlan, Plan};
 
-use bad_rows::BadRows;
+pub(crate) use codec::{FOLDER as CODECS, Trained};
 
-use crate::embed::Embed;
-use crate::metadata::{self, Metadata};
+use bad_rows::BadRows;
+use network::Network;
+use part::Part;
+
 use crate::random;
 use crate::tokens::Forward;
 use crate::{
-    Arrays, Batch, Column, Error, Experiment, Features, Head, HeadContext, HeadOutput, Modality, ModalityContext, Mode,
-    Parameters, PrepareContext, Registry, Result, Rows, TokenSet, TokenSpec, Tokenizer, TokenizerContext, Tokens,
-    Trunk, TrunkContext, View,
+    Arrays, Batch, Bins, Column, Error, Experiment, Features, HeadOutput, Masks, Mode, Parameters, PrepareContext,
+    Registry, Result, Rows, TokenSpec, Tokens, View,
 };
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
-/// One modality with its tokenizer.
-struct Part {
-    name: String,
-    kind: String,
-    modality: Box<dyn Modality>,
-    tokenizer: Box<dyn Tokenizer>,
-    /// What the tokenizer gives.
-    tokens: TokenSpec,
-    metadata: Metadata,
-    /// What goes into the embedding: with the metadata.
-    spec: TokenSpec,
-    embed: Embed,
-}
-
-/// One head with its weight in the loss.
-struct NamedHead {
-    name: String,
-    weight: f64,
-    head: Box<dyn Head>,
-}
 
 /// What a forward pass of all heads gives.
 #[derive(Debug)]
 pub struct ModelOutput {
     /// Weighted sum of the heads' losses; `None` if the batch had nothing to learn from.
     pub loss: Option<Tensor>,
-    /// Per head, in the config's order.
+    /// Per head, in the config's order; codecs that learn are called `codec.MODALITY`.
     pub heads: Vec<(String, HeadOutput)>,
 }
 
-/// Modalities, tokenizers, embeddings, trunk and heads.
+/// Modalities and tokenizers, with embeddings, trunk and heads; without those, codecs that learn.
 pub struct Model {
     parts: Vec<Part>,
-    trunk: Box<dyn Trunk>,
-    heads: Vec<NamedHead>,
+    network: Option<Network>,
     parameters: Parameters,
-    device: Device,
     seed: u64,
     bad_rows: BadRows,
 }
@@ -72,55 +52,35 @@ impl Model {
         let root = experiment.root();
         let activations = experiment.train.precision.activations(device);
         let parameters = Parameters::new(experiment.run.seed, device).with_activations(activations);
-        let mut built = Vec::new();
-        for (name, section) in root.sections("modality")? {
-            let own = section.without(&["tokenizer"]).without(&metadata::KEYS);
-            let modality = registry.modalities.build(&own, &ModalityContext { name: &name })?;
-            // After the modality, so that a misspelt `tokenizer` is not reported as a missing one.
-            let tokenizer = section.require("tokenizer")?;
-            let arrays = modality.spec();
-            let context = TokenizerContext { modality: &name, arrays: &arrays };
-            let tokenizer = registry.tokenizers.build(&tokenizer, &context)?;
-            let metadata = Metadata::read(&name, &section)?;
-            let spec = metadata.extend(&tokenizer.spec());
-            built.push((name, section.kind()?, modality, tokenizer, metadata, spec));
-        }
-        let specs: Vec<(String, TokenSpec)> =
-            built.iter().map(|(name, .., spec)| (name.clone(), spec.clone())).collect();
-        let names: Vec<String> = specs.iter().map(|(name, _)| name.clone()).collect();
-        let section = root.section("trunk")?.ok_or_else(|| root.reject("trunk", "must be a table"))?;
-        let trunk = registry
-            .trunks
-            .build(&section, &TrunkContext { modalities: &specs, parameters: &parameters.pp("trunk") })?;
-        let width = trunk.width();
-        let mut heads = Vec::new();
-        for (name, section) in root.sections("head")? {
-            let weight = head_weight(&section)?;
-            let context =
-                HeadContext { name: &name, modalities: &names, width, parameters: &parameters.pp("head").pp(&name) };
-            let head = registry.heads.build(&section.without(&["weight"]), &context)?;
-            heads.push(NamedHead { name, weight, head });
-        }
-        if heads.is_empty() {
-            return Err(root.reject("head", "must name at least one head, as `[head.NAME]`"));
-        }
-        let parts = built
-            .into_iter()
-            .map(|(name, kind, modality, tokenizer, metadata, spec)| {
-                let embed = Embed::new(&name, &spec, width, &parameters.pp("embed").pp(&name))?;
-                let tokens = tokenizer.spec();
-                Ok(Part { name, kind, modality, tokenizer, tokens, metadata, spec, embed })
-            })
-            .collect::<Result<_>>()?;
-        Ok(Self {
-            parts,
-            trunk,
-            heads,
-            parameters,
-            device: device.clone(),
-            seed: experiment.run.seed,
-            bad_rows: BadRows::new(experiment.data.bad_rows),
-        })
+        let codecs = parameters.pp("codec");
+        let sections = root.sections("modality")?;
+        let part = |(name, section): &(String, _)| Part::read(name, section, experiment, registry, &codecs.pp(name));
+        let parts = sections.iter().map(part).collect::<Result<Vec<Part>>>()?;
+        let learning = parts.iter().position(Part::learns);
+        let network = match (root.section("trunk")?, learning) {
+            (Some(trunk), None) => {
+                let specs: Vec<(String, TokenSpec)> = parts.iter().map(|p| (p.name.clone(), p.spec.clone())).collect();
+                Some(Network::new(&trunk, &specs, experiment, registry, &parameters)?)
+            }
+            (Some(_), Some(learning)) => {
+                let (name, section) = &sections[learning];
+                let reason = format!(
+                    "is a codec, which is trained alone, in a config without [trunk]; then `codec = \"RUN\"` in [modality.{name}] takes it from its run"
+                );
+                return Err(section.reject("tokenizer", reason));
+            }
+            (None, Some(_)) => match root.sections("head")?.first() {
+                None => None,
+                Some((name, _)) => {
+                    return Err(root.reject("head", format!("[head.{name}] needs a [trunk]; a codec trains without heads")));
+                }
+            },
+            (None, None) => {
+                return Err(root.reject("trunk", "must be a table, as no tokenizer is a codec that is trained alone"));
+            }
+        };
+        let bad_rows = BadRows::new(experiment.data.bad_rows);
+        Ok(Self { parts, network, parameters, seed: experiment.run.seed, bad_rows })
     }
 
     /// The trainable parameters.
@@ -134,9 +94,55 @@ impl Model {
         self.parts.iter().map(|p| p.name.as_str())
     }
 
-    /// The users' names of the heads.
-    pub fn heads(&self) -> impl Iterator<Item = &str> {
-        self.heads.iter().map(|h| h.name.as_str())
+    /// The users' names of the heads, or of the codecs that learn.
+    pub fn heads(&self) -> Vec<String> {
+        let codecs = self.parts.iter().filter(|p| p.learns()).map(Part::codec_name);
+        let heads = self.network.iter().flat_map(|n| n.heads.iter().map(|h| h.name.clone()));
+        codecs.chain(heads).collect()
+    }
+
+    /// Whether it is made of codecs that learn, without a trunk.
+    #[must_use]
+    pub fn is_codec(&self) -> bool {
+        self.network.is_none()
+    }
+
+    /// What the tokens of `modality` look like.
+    #[must_use]
+    pub fn token_spec(&self, modality: &str) -> Option<&TokenSpec> {
+        self.part(modality).map(|p| &p.spec)
+    }
+
+    /// What the codes of each token of `modality` stand for, where tokens are scalars.
+    #[must_use]
+    pub fn bins(&self, modality: &str) -> Vec<Bins> {
+        self.part(modality).map(|p| p.tokenizer.bins()).unwrap_or_default()
+    }
+
+    /// Tokens of `modality` -> arrays; `None` if its tokenizer can't. See [`crate::Tokenizer::reconstruct`].
+    ///
+    /// # Errors
+    /// If there is no such modality, or the tokens don't fit.
+    pub fn reconstruct(&self, modality: &str, tokens: &Tokens, like: Option<&Arrays>) -> Result<Option<Arrays>> {
+        let part = self.part(modality).ok_or_else(|| Error::Shape {
+            part: "model".into(),
+            expected: format!("one of {:?}", self.modalities().collect::<Vec<_>>()),
+            found: format!("`{modality}`"),
+        })?;
+        part.tokenizer.reconstruct(tokens, like, &Forward::evaluate())
+    }
+
+    fn part(&self, modality: &str) -> Option<&Part> {
+        self.parts.iter().find(|p| p.name == modality)
+    }
+
+    /// The codecs that come from other runs, by modality.
+    pub(crate) fn trained_codecs(&self) -> impl Iterator<Item = (&str, &Trained)> {
+        self.parts.iter().filter_map(|p| Some((p.name.as_str(), p.trained.as_ref()?)))
+    }
+
+    fn into_parts(self) -> Vec<Part> {
+        self.parts
     }
 
     /// Every column that a modality or head reads, and `more`, each once in each type that it is read
@@ -144,15 +150,11 @@ impl Model {
     #[must_use]
     pub fn columns(&self, more: &[Column]) -> Vec<Column> {
         let mut columns: BTreeMap<_, Column> = BTreeMap::new();
-        let named = |table: &str, name: &str, columns: Vec<Column>| {
-            let reader = format!("[{table}.{name}]");
-            columns.into_iter().map(move |c| c.read_by(reader.clone()))
-        };
         let modalities = self.parts.iter().flat_map(|p| {
-            let columns = p.modality.columns().into_iter().chain(p.metadata.columns());
-            named("modality", &p.name, columns.collect())
+            let reader = format!("[modality.{}]", p.name);
+            p.columns().map(move |c| c.read_by(reader.clone()))
         });
-        let heads = self.heads.iter().flat_map(|h| named("head", &h.name, h.head.columns()));
+        let heads = self.network.iter().flat_map(Network::columns);
         for column in modalities.chain(heads).chain(more.iter().cloned()) {
             let key = (column.path.clone(), column.kind, column.depth);
             columns.entry(key).and_modify(|c| c.required |= column.required).or_insert(column);
@@ -165,11 +167,7 @@ impl Model {
     /// # Errors
     /// If the data can't be read or used.
     pub fn fit<I: Iterator<Item = Result<Rows>>>(&mut self, mut rows: impl FnMut() -> I) -> Result<()> {
-        for part in &mut self.parts {
-            self.bad_rows.fit(&part.name, part.modality.as_mut(), &mut rows)?;
-            part.metadata.fit(&mut rows())?;
-        }
-        Ok(())
+        self.parts.iter_mut().try_for_each(|part| part.fit(self.seed, &self.bad_rows, &mut rows))
     }
 
     /// Measurements that were left out since the last call, with `bad_rows = "absent"`.
@@ -181,9 +179,7 @@ impl Model {
     /// What each modality learned, for the checkpoint.
     #[must_use]
     pub fn fitted(&self) -> BTreeMap<String, Value> {
-        let modality = self.parts.iter().map(|p| (p.name.clone(), p.modality.fitted()));
-        let metadata = self.parts.iter().map(|p| (p.metadata_key(), p.metadata.fitted()));
-        modality.chain(metadata.filter(|(_, fitted)| !fitted.is_null())).collect()
+        self.parts.iter().flat_map(Part::fitted).collect()
     }
 
     /// Takes back what [`Self::fitted`] gave.
@@ -191,14 +187,10 @@ impl Model {
     /// # Errors
     /// If a modality can't read it.
     pub fn restore(&mut self, fitted: &BTreeMap<String, Value>) -> Result<()> {
-        for part in &mut self.parts {
-            part.modality.restore(fitted.get(&part.name).unwrap_or(&Value::Null))?;
-            part.metadata.restore(fitted.get(&part.metadata_key()).unwrap_or(&Value::Null))?;
-        }
-        Ok(())
+        self.parts.iter_mut().try_for_each(|part| part.restore(fitted))
     }
 
-    /// Rows -> arrays -> tokens. Runs on loader threads.
+    /// Rows -> arrays -> tokens, and masks. Runs on loader threads.
     ///
     /// # Errors
     /// If a modality or tokenizer fails or breaks its contract.
@@ -209,9 +201,15 @@ impl Model {
             let context = PrepareContext { mode, seed: self.seed, epoch, modality: &part.name };
             let (a, t) = part.prepare(&rows, context, &self.bad_rows)?;
             arrays.insert(part.name.clone(), a);
-            tokens.insert(part.name.clone(), t);
+            tokens.extend(t.map(|t| (part.name.clone(), t)));
         }
-        Ok(Batch { rows, arrays, tokens })
+        let masks = match &self.network {
+            None => BTreeMap::new(),
+            Some(network) => network.masks(&tokens, rows.ids(), &|head, id| {
+                random::stream(self.seed, "masks", &[head.as_bytes(), &epoch.to_le_bytes(), id.as_bytes()])
+            })?,
+        };
+        Ok(Batch { rows, arrays, tokens, masks })
     }
 
     /// Tokens -> features, with the modalities in `only` (all if empty).
@@ -219,26 +217,15 @@ impl Model {
     /// # Errors
     /// If no object of the batch has one of them, or the trunk fails.
     pub fn features(&self, batch: &Batch, view: View, only: &[String], context: &Forward) -> Result<Features> {
-        self.encode(&self.token_set(batch, only)?, view, context)
+        self.network()?.features(batch, view, only, context)
     }
 
-    /// What heads get is f32, whatever the trunk computes in.
-    fn encode(&self, tokens: &TokenSet, view: View, context: &Forward) -> Result<Features> {
-        let mut features = self.trunk.forward(tokens, view, context)?;
-        for segment in &mut features.tokens.segments {
-            segment.embedded = segment.embedded.to_dtype(DType::F32)?;
-        }
-        Ok(features)
-    }
-
-    fn token_set(&self, batch: &Batch, only: &[String]) -> Result<TokenSet> {
-        let mut segments = Vec::new();
-        for part in self.parts.iter().filter(|p| only.is_empty() || only.contains(&p.name)) {
-            if let Some(tokens) = batch.tokens.get(&part.name) {
-                segments.extend(part.embed.forward(tokens, &self.device)?);
-            }
-        }
-        Ok(TokenSet { batch: batch.len(), segments })
+    fn network(&self) -> Result<&Network> {
+        self.network.as_ref().ok_or_else(|| Error::Shape {
+            part: "model".into(),
+            expected: "one with a trunk".into(),
+            found: "codecs that are trained alone".into(),
+        })
     }
 
     /// Whether an object of the batch has a modality, without which there is nothing to encode.
@@ -253,69 +240,40 @@ impl Model {
     /// # Errors
     /// If a tensor can't be made.
     pub(crate) fn made_up(&self, batch: Batch) -> Result<Batch> {
+        let Some(network) = &self.network else { return Ok(batch) };
         let of = |part: &Part| {
             let mut random = random::stream(self.seed, "made up", &[part.name.as_bytes()]);
             Ok((part.name.clone(), part.spec.made_up(batch.len(), &mut random)?))
         };
-        let tokens = self.parts.iter().map(of).collect::<Result<_>>()?;
-        Ok(Batch { tokens, ..batch })
+        let tokens = self.parts.iter().map(of).collect::<Result<BTreeMap<_, _>>>()?;
+        let random = |head: &str, id: &str| random::stream(self.seed, "made up", &[head.as_bytes(), id.as_bytes()]);
+        let masks = network.masks(&tokens, batch.rows.ids(), &random)?;
+        Ok(Batch { tokens, masks, ..batch })
     }
 
-    /// All heads and the loss. The trunk runs once per view that a head asks for.
+    /// All heads, or codecs that learn, and the loss.
     ///
     /// # Errors
     /// If the trunk or a head fails.
     pub fn forward(&self, batch: &Batch, context: &Forward) -> Result<ModelOutput> {
         let mut output = ModelOutput { loss: None, heads: Vec::new() };
-        if !Self::has_tokens(batch) {
-            return Ok(output);
-        }
-        let tokens = self.token_set(batch, &[])?;
-        let mut views: BTreeMap<View, Features> = BTreeMap::new();
-        for NamedHead { name, weight, head } in &self.heads {
-            let features = match views.entry(head.view()) {
-                Entry::Occupied(made) => made.into_mut(),
-                Entry::Vacant(place) => place.insert(self.encode(&tokens, head.view(), context)?),
-            };
-            let out = head.forward(features, batch, context)?;
-            if let Some(loss) = &out.loss {
-                let loss = (loss * *weight)?;
-                output.loss = Some(match output.loss {
-                    None => loss,
-                    Some(sum) => (sum + loss)?,
-                });
+        for part in self.parts.iter().filter(|p| p.learns()) {
+            if let Some(arrays) = batch.arrays.get(&part.name).filter(|arrays| arrays.present.contains(&true)) {
+                output.add(&part.codec_name(), 1.0, part.tokenizer.learn(arrays, context)?)?;
             }
-            output.heads.push((name.clone(), out));
+        }
+        match &self.network {
+            Some(network) if Self::has_tokens(batch) => network.forward(batch, context, &mut output)?,
+            _ => {}
         }
         Ok(output)
     }
-}
 
-impl Part {
-    /// Where its metadata's categories are in a checkpoint. No modality's name has a dot.
-    fn metadata_key(&self) -> String {
-        format!("{}.metadata", self.name)
+    /// What the masked heads predict where `masks` asks, given what they give: head and output.
+    ///
+    /// # Errors
+    /// If there is no trunk, or it or a head fails.
+    pub fn predict(&self, batch: &Batch, masks: &Masks, context: &Forward) -> Result<Vec<(String, HeadOutput)>> {
+        self.network()?.predict_with(batch, masks, context)
     }
-
-    fn prepare(&self, rows: &Rows, context: PrepareContext<'_>, bad: &BadRows) -> Result<(Arrays, Tokens)> {
-        let arrays = bad.prepare(self.modality.as_ref(), rows, &context)?;
-        arrays.check(&self.name, &self.modality.spec())?;
-        let forward = Forward { mode: context.mode, seed: context.seed, step: context.epoch };
-        let tokens = self.tokenizer.tokenize(&arrays, &forward)?;
-        tokens.check(&self.name, &self.tokens)?;
-        if tokens.len() != rows.len() {
-            return Err(Error::Shape {
-                part: format!("tokens of `{}`", self.name),
-                expected: format!("{} objects", rows.len()),
-                found: tokens.len().to_string(),
-            });
-        }
-        let tokens = self.metadata.add(tokens, rows, &self.spec, &context)?;
-        Ok((arrays, tokens))
-    }
-}
-
-fn head_weight(section: &crate::Section) -> Result<f64> {
-    let weight = section.get("weight")?.unwrap_or(1.0);
-    if f64::is_finite(weight) && weight > 0.0 { Ok(weight) } else { Err(section.reject("weight", "must be above 0")) }
 }

@@ -1,6 +1,8 @@
 //! What a training will do and cost, known before it starts.
 
-use super::{Model, NamedHead, Part};
+use super::Model;
+use super::network::{NamedHead, Network};
+use super::part::Part;
 use crate::View;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,32 +70,29 @@ impl Model {
         let total: usize = parameters.values().sum();
         let blocks = depth.values().map(BTreeSet::len).max().unwrap_or(1).max(1);
         // Measured: about 20 floats of each token's width are kept per block until backward.
-        let kept = (batch * tokens.iter().sum::<usize>() * self.trunk.width() * blocks * 20 * 4) as f64;
+        let kept = (batch * tokens.iter().sum::<usize>() * self.width() * blocks * 20 * 4) as f64;
         Plan {
             modalities: self.parts.iter().map(Part::plan).collect(),
-            heads: self.heads.iter().map(NamedHead::plan).collect(),
+            heads: self.network.iter().flat_map(|n| &n.heads).map(NamedHead::plan).collect(),
             parameters,
             batch,
             flops_per_step: self.flops(batch, &tokens),
             parameter_bytes: (total * 4 * 4) as f64,
-            activation_bytes: kept * self.views().len() as f64,
+            activation_bytes: kept * self.network.as_ref().map_or(0, |n| n.views().len()) as f64,
         }
     }
 }
 
 impl Model {
-    /// What its heads ask for.
-    fn views(&self) -> BTreeSet<View> {
-        self.heads.iter().map(|h| h.head.view()).collect()
+    fn width(&self) -> usize {
+        self.network.as_ref().map_or(0, |n| n.trunk.width())
     }
 
     /// Floating-point operations of a step, forward and backward, for `batch` objects with so many tokens each per modality, in
     /// the config's order.
     fn flops(&self, batch: usize, tokens: &[usize]) -> f64 {
-        let trunk: f64 = self.views().iter().map(|view| self.trunk.flops(batch, tokens, *view)).sum();
-        let heads: f64 = self.heads.iter().map(|h| h.head.flops(batch)).sum();
         // Backward does the work twice: once for inputs, once for weights.
-        3.0 * (trunk + heads)
+        3.0 * self.network.as_ref().map_or(0.0, |network| network.flops(batch, tokens))
     }
 
     /// The same for a batch that holds `tokens` valid tokens in all per modality, taken as if objects shared them evenly.
@@ -101,6 +100,21 @@ impl Model {
         let own = |part: &Part| tokens.get(&part.name).copied().unwrap_or(0);
         let each: Vec<usize> = self.parts.iter().map(|part| own(part).div_ceil(batch.max(1))).collect();
         self.flops(batch, &each)
+    }
+}
+
+impl Network {
+    /// Of a forward pass.
+    fn flops(&self, batch: usize, tokens: &[usize]) -> f64 {
+        let plain = self.views().into_iter().filter(|view| *view != View::Masked);
+        let trunk: f64 = plain.map(|view| self.trunk.flops(batch, tokens, view)).sum();
+        let all: usize = tokens.iter().sum();
+        let masked = self.heads.iter().filter_map(|h| h.head.masking()).map(|masking| {
+            let (given, asked) = masking.budgets();
+            self.trunk.flops(batch, &[given.min(all), asked.min(all)], View::Masked)
+        });
+        let heads: f64 = self.heads.iter().map(|h| h.head.flops(batch)).sum();
+        trunk + masked.sum::<f64>() + heads
     }
 }
 

@@ -92,6 +92,14 @@ pub enum CheckpointError {
         /// Value now.
         is: String,
     },
+    /// A modality's codec is not the one that the model was trained with.
+    #[error("the codec of `{modality}` in `{}` is not the one that the run was trained with", path.display())]
+    OtherCodec {
+        /// The modality.
+        modality: String,
+        /// The codec's run.
+        path: PathBuf,
+    },
     /// The data changed since the checkpoint.
     #[error("the data in `{}` changed since the run in `{}` was made", data.display(), path.display())]
     OtherData {
@@ -130,6 +138,9 @@ impl CheckpointError {
             }
             Self::OtherConfig { .. } => {
                 "resume with the run's own config (`panchroma train RUN/config.toml --resume`), or start a new run by `--set run.output=DIR`".into()
+            }
+            Self::OtherCodec { .. } => {
+                "name the codec that it was trained with, or start a new run by `--set run.output=DIR`".into()
             }
             Self::OtherData { .. } => "start a new run by `--set run.output=DIR`, or put the data back".into(),
         })

@@ -39,7 +39,7 @@ pub fn check_gradients(
         gradients: Gradients::new(&parameters)?,
         missing: names.filter(|(_, name)| !frozen(name)).collect(),
         zero: BTreeSet::new(),
-        silent: model.heads().collect(),
+        silent: model.heads().into_iter().collect(),
     };
     // The first batch, and each on which a head gave its first loss.
     let mut kept = Vec::new();
@@ -60,11 +60,11 @@ pub fn check_gradients(
         if kept.is_empty() || news {
             kept.push(batch);
         }
-        if seen >= BATCHES && (check.silent.is_empty() || check.silent.len() == model.heads().count()) {
+        if seen >= BATCHES && (check.silent.is_empty() || check.silent.len() == model.heads().len()) {
             break;
         }
     }
-    if check.silent.len() == model.heads().count() {
+    if check.silent.len() == model.heads().len() {
         return Err(TrainError::NothingToLearn { batches: seen, batch: size }.into());
     }
     let rare = check.missing.iter().map(|(_, name)| (*name).to_owned()).collect();
@@ -78,7 +78,7 @@ pub fn check_gradients(
         Some((_, name)) if check.silent.is_empty() => Err(TrainError::DeadGradient {
             parameter: (*name).to_owned(),
             what: if check.zero.contains(name) { "a gradient of exactly zero" } else { "no gradient" },
-            heads: model.heads().map(|h| format!("[head.{h}]")).collect(),
+            heads: model.heads().iter().map(|h| format!("[head.{h}]")).collect(),
         }
         .into()),
         _ => Ok(rare),
@@ -94,14 +94,14 @@ struct Check<'a> {
     /// Those that got one of exactly zero.
     zero: BTreeSet<&'a str>,
     /// Heads that gave no loss so far.
-    silent: BTreeSet<&'a str>,
+    silent: BTreeSet<String>,
 }
 
 impl Check<'_> {
     /// The loss of a batch.
     fn forward(&mut self, batch: &Batch) -> Result<Option<Tensor>> {
         let output = self.model.forward(batch, &Forward::evaluate())?;
-        self.silent.retain(|head| !output.heads.iter().any(|(name, output)| name == head && output.loss.is_some()));
+        self.silent.retain(|head| !output.heads.iter().any(|(name, output)| name == head.as_str() && output.loss.is_some()));
         Ok(output.loss)
     }
 

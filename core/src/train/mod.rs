@@ -22,6 +22,6 @@ pub use guard::check_gradients;
 pub use log::RunLog;
 pub use measure::{MeasureStage, Measured, StepSeconds, measure};
 pub use optimizer::{AdamW, Group, StepReport};
-pub use run::{RunFolder, load_run};
+pub use run::{RunFolder, load_run, weights_of};
 pub use schedule::{Schedule, ScheduleKind};
 pub use trainer::{Event, Observer, Outcome, TrainOptions, train};

@@ -4,6 +4,7 @@ use super::CheckpointError;
 use super::checkpoint::{self, State, write_atomically};
 use crate::config::Document;
 use crate::data::writable;
+use crate::model::CODECS;
 use crate::{Error, Experiment, Model, Registry, Result};
 use candle_core::Device;
 use std::collections::BTreeMap;
@@ -83,9 +84,38 @@ impl RunFolder {
         write_atomically(&self.config(), experiment.document.to_toml().as_bytes())
     }
 
+    /// Copies the codecs that `model` takes from other runs, so that this run can be used without those.
+    ///
+    /// # Errors
+    /// If a file can't be read or written.
+    pub(super) fn keep_codecs(&self, model: &Model) -> Result<()> {
+        for (modality, codec) in model.trained_codecs() {
+            let own = Self::new(&self.path.join(CODECS).join(modality));
+            if own.path == codec.run || own.checkpoints().is_dir() {
+                continue;
+            }
+            let weights = weights_of(&codec.run)?;
+            let from = weights.parent().unwrap_or(&codec.run);
+            let name = from.file_name().unwrap_or_default();
+            let partial = own.path.with_extension("partial");
+            let to = Self::new(&partial).checkpoints().join(name);
+            let _ = fs::remove_dir_all(&partial);
+            fs::create_dir_all(&to).map_err(Error::io("create", &to))?;
+            let mut copies = vec![(Self::new(&codec.run).config(), Self::new(&partial).config())];
+            for file in [from.join("state.json"), weights.clone()] {
+                copies.push((file.clone(), to.join(file.file_name().unwrap_or_default())));
+            }
+            for (file, copy) in copies {
+                fs::copy(&file, &copy).map_err(Error::io("copy", &file))?;
+            }
+            fs::rename(&partial, &own.path).map_err(Error::io("create", &own.path))?;
+        }
+        Ok(())
+    }
+
     /// Removes what a run writes and nothing else: a wrong `run.output` must not cost anybody a folder.
     fn clear(&self) -> Result<()> {
-        let names = ["checkpoints", "log.jsonl", "results.json", "report.html", "report.json", "config.toml"];
+        let names = ["checkpoints", CODECS, "log.jsonl", "results.json", "report.html", "report.json", "config.toml"];
         let mut written: Vec<PathBuf> = names.iter().map(|name| self.path.join(name)).collect();
         let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
         let events = entries.filter(|e| e.file_name().to_string_lossy().starts_with("events.out.tfevents."));
@@ -177,14 +207,23 @@ pub fn load_run(
     if !run.config().is_file() {
         return Err(CheckpointError::NotARun { path: path.to_path_buf(), missing: "config.toml" }.into());
     }
-    let experiment = Experiment::read(Document::load(&run.config(), overrides)?, registry)?;
+    let mut experiment = Experiment::read(Document::load(&run.config(), overrides)?, registry)?;
+    experiment.folder = Some(path.to_path_buf());
     let mut model = Model::new(&experiment, registry, device)?;
-    let folder = checkpoint::latest(&run.checkpoints())
-        .ok_or_else(|| CheckpointError::NoCheckpoint { path: path.to_path_buf() })?;
-    let state = checkpoint::read_state(&folder)?;
+    let weights = weights_of(path)?;
+    let state = checkpoint::read_state(weights.parent().unwrap_or(path))?;
     model.restore(&state.fitted)?;
-    let average = folder.join("average.safetensors");
-    let weights = if average.is_file() { average } else { folder.join("model.safetensors") };
     checkpoint::load_parameters(&weights, &model.parameters().all())?;
     Ok((experiment, model, state))
+}
+
+/// The file of a run's weights: of the newest checkpoint, the moving average where the run kept one.
+///
+/// # Errors
+/// If there is no complete checkpoint.
+pub fn weights_of(run: &Path) -> Result<PathBuf> {
+    let folder = checkpoint::latest(&RunFolder::new(run).checkpoints())
+        .ok_or_else(|| CheckpointError::NoCheckpoint { path: run.to_path_buf() })?;
+    let average = folder.join("average.safetensors");
+    Ok(if average.is_file() { average } else { folder.join("model.safetensors") })
 }

@@ -192,6 +192,7 @@ impl Training<'_> {
         // Not before all that can be wrong with config, data and checkpoint is known: a run that can't start leaves no
         // folder, and one that can't go on stays as it is.
         run.prepare(experiment, existing)?;
+        run.keep_codecs(&feed.model)?;
         let state = resumed.map(|(state, _)| state);
         let mut session = Session {
             log: RunLog::open(run.path(), state.as_ref().map_or(0, |s| s.step))?,

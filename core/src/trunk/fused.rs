@@ -47,7 +47,7 @@ impl Fused {
             segments.push(Segment { embedded: encoded, ..segment.clone() });
         }
         let joint = Pooled::mean(modality.values(), tokens.batch)?.ok_or_else(empty)?;
-        Ok(Features { view: View::Isolated, modality, joint, tokens: TokenSet { batch: tokens.batch, segments } })
+        Ok(Features { view: View::Isolated, modality, joint, tokens: TokenSet { batch: tokens.batch, segments }, targets: Vec::new() })
     }
 
     fn joint(&self, tokens: &TokenSet, context: &Forward) -> Result<Features> {
@@ -79,7 +79,7 @@ impl Fused {
             modality.insert(segment.modality.clone(), Pooled::scattered(segment, &pooled, batch)?);
             segments.push(Segment { embedded: own, ..segment.clone() });
         }
-        Ok(Features { view: View::Joint, modality, joint, tokens: TokenSet { batch, segments } })
+        Ok(Features { view: View::Joint, modality, joint, tokens: TokenSet { batch, segments }, targets: Vec::new() })
     }
 }
 
@@ -94,14 +94,14 @@ impl Trunk for Fused {
         }
         match view {
             View::Isolated => self.isolated(tokens, context),
-            View::Joint => self.joint(tokens, context),
+            View::Joint | View::Masked => self.joint(tokens, context),
         }
     }
 
     fn flops(&self, batch: usize, tokens: &[usize], view: View) -> f64 {
         match view {
             View::Isolated => tokens.iter().map(|t| self.config.flops(batch, *t)).sum(),
-            View::Joint => self.config.flops(batch, tokens.iter().sum()),
+            View::Joint | View::Masked => self.config.flops(batch, tokens.iter().sum()),
         }
     }
 }

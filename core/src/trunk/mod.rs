@@ -18,7 +18,7 @@ pub use fused::{Fused, FusedConfig};
 pub use pool::{Pool, PoolKind};
 pub use towers::{Towers, TowersConfig};
 
-use crate::{Features, Forward, Parameters, Result, TokenSet, TokenSpec, View};
+use crate::{Error, Features, Forward, Masks, Parameters, Result, TokenSet, TokenSpec, View};
 
 /// What a trunk may know while it is built.
 #[derive(Debug)]
@@ -45,7 +45,22 @@ pub trait Trunk: Send + Sync {
     /// If a segment is not of the trunk's width, or names a modality that it was not built for.
     fn forward(&self, tokens: &TokenSet, view: View, context: &Forward) -> Result<Features>;
 
+    /// What is at the places that `masks` asks for, given the tokens that it gives: features of [`View::Masked`]. Segments have
+    /// [`crate::Segment::place`].
+    ///
+    /// # Errors
+    /// As [`Self::forward`]; [`Error::Shape`] if this trunk can't do that.
+    fn predict(&self, tokens: &TokenSet, masks: &Masks, context: &Forward) -> Result<Features> {
+        let _ = (tokens, masks, context);
+        Err(Error::Shape {
+            part: "trunk".into(),
+            expected: "one that predicts masked tokens, such as `encoder_decoder`".into(),
+            found: "one that does not".into(),
+        })
+    }
+
     /// Floating-point operations of one forward pass for `batch` objects with `tokens` tokens per
-    /// modality (in the order of [`TrunkContext::modalities`]), for the plan.
+    /// modality (in the order of [`TrunkContext::modalities`]), for the plan. Under [`View::Masked`], `tokens` are the numbers of
+    /// those that are given and of those that are asked for.
     fn flops(&self, batch: usize, tokens: &[usize], view: View) -> f64;
 }

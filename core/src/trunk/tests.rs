@@ -35,6 +35,7 @@ fn segment(modality: &str, rows: &[u32], valid: &[&[u8]], seed: f32) -> Result<S
         modality: modality.into(),
         rows: rows.to_vec(),
         embedded: embedded(rows.len(), tokens, seed)?,
+        place: None,
         valid: Tensor::from_vec(valid.concat(), (rows.len(), tokens), &Device::Cpu)?,
     })
 }

@@ -53,7 +53,7 @@ impl Trunk for Towers {
             segments.push(Segment { embedded: encoded, ..segment.clone() });
         }
         let joint = Pooled::mean(modality.values(), tokens.batch)?.ok_or_else(empty)?;
-        Ok(Features { view, modality, joint, tokens: TokenSet { batch: tokens.batch, segments } })
+        Ok(Features { view, modality, joint, tokens: TokenSet { batch: tokens.batch, segments }, targets: Vec::new() })
     }
 
     fn flops(&self, batch: usize, tokens: &[usize], _view: View) -> f64 {

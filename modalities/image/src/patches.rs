@@ -311,7 +311,7 @@ impl Tokenizer for Patches {
 
     /// Exact. Which pixels were measured comes from the weights; without weights all pixels of a valid
     /// token count. `ivar` is 0 (unknown): tokens keep relative weights only.
-    fn reconstruct(&self, tokens: &Tokens, _context: &Forward) -> Result<Option<Arrays>> {
+    fn reconstruct(&self, tokens: &Tokens, _like: Option<&Arrays>, _context: &Forward) -> Result<Option<Arrays>> {
         tokens.check("patches", &self.spec())?;
         let TokenValues::Patches(values) = &tokens.values else { return Ok(None) };
         let (batch, count, patch) = values.dims3()?;

@@ -225,7 +225,7 @@ fn pixels_of_a_width_that_makes_no_sense_are_an_error() {
 #[test]
 fn bad_config_is_refused_at_the_key() {
     let spec = build_modality("kind = \"image\"\nchannels = [\"r\"]\nsize = 63\n").spec();
-    let context = panchroma_core::TokenizerContext { modality: "test", arrays: &spec };
+    let context = panchroma_core::TokenizerContext { modality: "test", arrays: &spec, parameters: &panchroma_core::Parameters::new(0, &candle_core::Device::Cpu) };
     let section = Section::from_toml("modality.test.tokenizer", "kind = \"patches\"\npatch = 10\n").expect("TOML");
     let error = crate::Patches::build(&section, &context).expect_err("10 does not divide 63");
     let text = "`patch = 10` does not divide `size = 63`; the nearest that do: `9` and `21`";
@@ -264,7 +264,7 @@ fn real_alerts_are_read_by_view() {
     assert_eq!(valid.iter().filter(|v| **v == 0).count(), 51_917 + 136);
     let tokenizer = build_tokenizer("kind = \"patches\"\npatch = 9\n", &modality.spec());
     let tokens = tokenizer.tokenize(&arrays, &Forward::evaluate()).expect("fits");
-    let back = tokenizer.reconstruct(&tokens, &Forward::evaluate()).expect("fits").expect("possible");
+    let back = tokenizer.reconstruct(&tokens, None, &Forward::evaluate()).expect("fits").expect("possible");
     assert_eq!((&back.fields["flux"], &back.valid), (&arrays.fields["flux"], &arrays.valid));
     // Read off the catalogue with pyarrow.
     let (_, seeing) = arrays.f32("psf_fwhm").expect("f32");

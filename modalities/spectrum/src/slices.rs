@@ -317,7 +317,7 @@ impl Tokenizer for Slices {
     /// channel, else from the weights, else every sample of a valid token counts. `ivar` is 0 (unknown):
     /// tokens keep relative weights only. Wavelengths between the centres of tokens are interpolated in
     /// ln(wavelength): exact for a logarithmic grid, roughly for samples as measured. What tokens were told of their measurement is 0 (unknown).
-    fn reconstruct(&self, tokens: &Tokens, _context: &Forward) -> Result<Option<Arrays>> {
+    fn reconstruct(&self, tokens: &Tokens, _like: Option<&Arrays>, _context: &Forward) -> Result<Option<Arrays>> {
         tokens.check("slices", &self.spec())?;
         let TokenValues::Patches(values) = &tokens.values else { return Ok(None) };
         let (batch, count, patch) = values.dims3()?;

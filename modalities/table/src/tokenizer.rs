@@ -106,7 +106,7 @@ impl Tokenizer for Columns {
         })
     }
 
-    fn reconstruct(&self, tokens: &Tokens, _context: &Forward) -> Result<Option<Arrays>> {
+    fn reconstruct(&self, tokens: &Tokens, _like: Option<&Arrays>, _context: &Forward) -> Result<Option<Arrays>> {
         tokens.check("columns", &self.spec())?;
         let TokenValues::Patches(values) = &tokens.values else { return Ok(None) };
         let (b, t) = tokens.valid.dims2()?;

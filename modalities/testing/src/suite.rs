@@ -44,7 +44,7 @@ pub fn build_modality(toml: &str) -> Box<dyn Modality> {
 pub fn build_tokenizer(toml: &str, arrays: &ArraysSpec) -> Box<dyn Tokenizer> {
     let registry = Registry::linked().unwrap_or_else(|e| panic!("{e}"));
     let section = Section::from_toml("modality.test.tokenizer", toml).unwrap_or_else(|e| panic!("{e}"));
-    let context = TokenizerContext { modality: "test", arrays };
+    let context = TokenizerContext { modality: "test", arrays, parameters: &panchroma_core::Parameters::new(0, &candle_core::Device::Cpu) };
     registry.tokenizers.build(&section, &context).unwrap_or_else(|e| panic!("{e}"))
 }
 
@@ -280,7 +280,7 @@ impl<'a> Suite<'a> {
 
     fn reconstruction_is_as_good_as_stated(&self) {
         let arrays = self.prepare(self.case.objects, Mode::Evaluate);
-        let back = self.tokenizer.reconstruct(&self.tokenize(&arrays), &Forward::evaluate());
+        let back = self.tokenizer.reconstruct(&self.tokenize(&arrays), None, &Forward::evaluate());
         let back = back.unwrap_or_else(|e| panic!("reconstruct: {e}"));
         let (Some(limit), Some(back)) = (self.case.reconstruction, &back) else {
             assert_eq!(self.case.reconstruction.is_some(), back.is_some(), "`reconstruction` of the case is wrong");

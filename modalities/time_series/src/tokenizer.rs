@@ -62,7 +62,7 @@ impl Tokenizer for Observations {
         })
     }
 
-    fn reconstruct(&self, tokens: &Tokens, _context: &Forward) -> Result<Option<Arrays>> {
+    fn reconstruct(&self, tokens: &Tokens, _like: Option<&Arrays>, _context: &Forward) -> Result<Option<Arrays>> {
         tokens.check("observations", &self.spec())?;
         let TokenValues::Patches(values) = &tokens.values else { return Ok(None) };
         let flat = |tensor: &Tensor| tensor.flatten_all().and_then(|t| t.to_vec1::<f32>());

@@ -42,11 +42,25 @@ pub(crate) fn open(number: usize) -> std::result::Result<(Device, String), Obsta
             // SAFETY: all that computes or copies on this device is queued on the one stream that was just made, so events
             // between streams order nothing.
             unsafe { device.disable_event_tracking() };
+            keep_memory(device).map_err(|error| refused(&error))?;
             device.cuda_stream().context().name().unwrap_or_else(|_| "no name".into())
         }
         _ => String::new(),
     };
     Ok((device, name))
+}
+
+/// Lets the driver keep what is freed for the next allocation. By default it gives all of it back whenever the host waits, and each step
+/// would ask the system for its memory again, which takes longer than most kernels.
+fn keep_memory(device: &CudaDevice) -> std::result::Result<(), result::DriverError> {
+    let all = u64::MAX;
+    let threshold = sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+    // SAFETY: the device's context is there, its default pool lives as long, and the attribute is an unsigned number of 64 bits,
+    // which the driver copies.
+    unsafe {
+        let pool = result::device::get_default_mem_pool(device.cuda_stream().context().cu_device())?;
+        result::mem_pool::set_attribute(pool, threshold, std::ptr::from_ref(&all).cast_mut().cast())
+    }
 }
 
 /// Kernels of the devices used so far, by the address of their context, which they belong to. They live as long as

@@ -80,11 +80,12 @@ macro_rules! functions {
 functions! { driver, no_driver:
     cuInit
     cuCtxDestroy_v2 cuCtxGetCurrent cuCtxSetCurrent cuCtxSynchronize
-    cuDeviceGet cuDeviceGetAttribute cuDeviceGetCount cuDeviceGetName
+    cuDeviceGet cuDeviceGetAttribute cuDeviceGetCount cuDeviceGetDefaultMemPool cuDeviceGetName
     cuDevicePrimaryCtxRelease_v2 cuDevicePrimaryCtxRetain
     cuEventCreate cuEventDestroy_v2 cuEventRecord
     cuFuncSetAttribute cuGetErrorString cuLaunchKernel
     cuMemAllocAsync cuMemAlloc_v2 cuMemFreeAsync cuMemFree_v2
+    cuMemPoolSetAttribute
     cuMemcpyDtoDAsync_v2 cuMemcpyDtoHAsync_v2 cuMemcpyHtoDAsync_v2 cuMemcpyPeerAsync cuMemsetD8Async
     cuModuleGetFunction cuModuleLoad cuModuleLoadData cuModuleUnload
     cuStreamCreate cuStreamDestroy_v2 cuStreamIsCapturing cuStreamSynchronize cuStreamWaitEvent

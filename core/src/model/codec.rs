@@ -1,0 +1,88 @@
+//! A codec that was trained in a run of its own: `codec = "RUN"` in the table of a modality stands for the modality and the
+//! tokenizer of that run, as they are after their training.
+
+use super::part::Part;
+use crate::metadata::{self, Metadata};
+use crate::train::{CheckpointError, load_run, weights_of};
+use crate::{Error, Experiment, Registry, Result, Section};
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+
+/// The key in the table of a modality that names the run.
+pub(super) const KEY: &str = "codec";
+
+/// The key that says which of the run's modalities is meant, if it has another name there.
+const PART: &str = "part";
+
+/// The folder of a run that holds copies of the codecs that it uses.
+pub(crate) const FOLDER: &str = "codecs";
+
+/// Where a codec comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trained {
+    /// The run.
+    pub(crate) run: PathBuf,
+    /// Of its weights.
+    sha256: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    sha256: String,
+}
+
+impl Trained {
+    pub(super) fn to_json(&self) -> Value {
+        serde_json::json!(Kept { sha256: self.sha256.clone() })
+    }
+
+    /// Refuses a codec that is not the one that a checkpoint was trained with.
+    pub(super) fn require_same(&self, modality: &str, kept: &Value) -> Result<()> {
+        match serde_json::from_value::<Kept>(kept.clone()) {
+            Ok(kept) if kept.sha256 == self.sha256 => Ok(()),
+            _ => Err(CheckpointError::OtherCodec { modality: modality.into(), path: self.run.clone() }.into()),
+        }
+    }
+}
+
+/// The modality `name` with the codec that its table names.
+///
+/// # Errors
+/// If that is no run, or has no such modality.
+pub(super) fn part(
+    name: &str,
+    section: &Section,
+    metadata: Metadata,
+    experiment: &Experiment,
+    registry: &Registry,
+) -> Result<Part> {
+    section.only(&[&[KEY, PART][..], &metadata::KEYS[..]].concat())?;
+    let path: PathBuf = section.get(KEY)?.unwrap_or_default();
+    // A run keeps copies, so that it can be used wherever it is put.
+    let copy = experiment.folder.as_ref().map(|run| run.join(FOLDER).join(name)).filter(|copy| copy.is_dir());
+    let run = copy.unwrap_or(path);
+    let (_, model, _) = load_run(&run, &[], registry, &Device::Cpu)
+        .map_err(|error| section.reject(KEY, format!("must be the folder of a trained codec: {error}")))?;
+    let sha256 = hash(&weights_of(&run)?)?;
+    let asked: Option<String> = section.get(PART)?;
+    let wanted = asked.clone().unwrap_or_else(|| name.to_owned());
+    let known: Vec<String> = model.modalities().map(str::to_owned).collect();
+    let mut parts = model.into_parts();
+    let place = match parts.iter().position(|part| part.name == wanted) {
+        Some(place) => place,
+        // With one modality there is no doubt which is meant.
+        None if asked.is_none() && parts.len() == 1 => 0,
+        None => return Err(section.unknown_reference(PART, "modality of that run", &wanted, &known)),
+    };
+    let Part { kind, modality, tokenizer, .. } = parts.swap_remove(place);
+    let part = Part::new(name, kind, modality, tokenizer, metadata);
+    Ok(Part { trained: Some(Trained { run, sha256 }), ..part })
+}
+
+fn hash(path: &Path) -> Result<String> {
+    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+}

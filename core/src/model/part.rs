@@ -1,0 +1,162 @@
+//! One modality with its tokenizer: made from its table, or taken with its codec from another run.
+
+use super::bad_rows::BadRows;
+use super::codec::{self, Trained};
+use crate::data::Column;
+use crate::metadata::{self, Metadata};
+use crate::tokens::Forward;
+use crate::{
+    Arrays, Error, Experiment, Modality, ModalityContext, Mode, Parameters, PrepareContext, Registry, Result, Rows,
+    Section, TokenSpec, Tokenizer, TokenizerContext, Tokens,
+};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// One modality with its tokenizer.
+pub(super) struct Part {
+    pub(super) name: String,
+    pub(super) kind: String,
+    pub(super) modality: Box<dyn Modality>,
+    pub(super) tokenizer: Box<dyn Tokenizer>,
+    /// What the tokenizer gives.
+    pub(super) tokens: TokenSpec,
+    pub(super) metadata: Metadata,
+    /// What goes into the embedding: with the metadata.
+    pub(super) spec: TokenSpec,
+    /// Where the codec was trained, if it was in another run: it stays as it is.
+    pub(super) trained: Option<Trained>,
+}
+
+impl Part {
+    /// Makes what the table of a modality says; codecs make their parameters below `parameters`.
+    pub(super) fn read(
+        name: &str,
+        section: &Section,
+        experiment: &Experiment,
+        registry: &Registry,
+        parameters: &Parameters,
+    ) -> Result<Self> {
+        let metadata = Metadata::read(name, section)?;
+        if section.contains(codec::KEY) {
+            return codec::part(name, section, metadata, experiment, registry);
+        }
+        let own = section.without(&["tokenizer", codec::KEY]).without(&metadata::KEYS);
+        let modality = registry.modalities.build(&own, &ModalityContext { name })?;
+        // After the modality, so that a misspelt `tokenizer` is not reported as a missing one.
+        let tokenizer = section.require("tokenizer")?;
+        let arrays = modality.spec();
+        let context = TokenizerContext { modality: name, arrays: &arrays, parameters };
+        let tokenizer = registry.tokenizers.build(&tokenizer, &context)?;
+        Ok(Self::new(name, section.kind()?, modality, tokenizer, metadata))
+    }
+
+    pub(super) fn new(
+        name: &str,
+        kind: String,
+        modality: Box<dyn Modality>,
+        tokenizer: Box<dyn Tokenizer>,
+        metadata: Metadata,
+    ) -> Self {
+        let tokens = tokenizer.spec();
+        let spec = metadata.extend(&tokens);
+        Self { name: name.to_owned(), kind, modality, tokenizer, tokens, metadata, spec, trained: None }
+    }
+
+    /// Whether its tokenizer is a codec that learns in this run.
+    pub(super) fn learns(&self) -> bool {
+        self.trained.is_none() && self.tokenizer.learns()
+    }
+
+    /// What the codec's loss is called in logs and messages.
+    pub(super) fn codec_name(&self) -> String {
+        format!("codec.{}", self.name)
+    }
+
+    pub(super) fn columns(&self) -> impl Iterator<Item = Column> {
+        self.modality.columns().into_iter().chain(self.metadata.columns())
+    }
+
+    /// Where its metadata's categories are in a checkpoint. No modality's name has a dot.
+    fn metadata_key(&self) -> String {
+        format!("{}.metadata", self.name)
+    }
+
+    /// Where that is what its tokenizer learned without gradients.
+    fn tokenizer_key(&self) -> String {
+        format!("{}.tokenizer", self.name)
+    }
+
+    /// Where that is which codec it has.
+    fn trained_key(&self) -> String {
+        format!("{}.codec", self.name)
+    }
+
+    /// Learns scalers and quantiles; `rows` gives a fresh pass over the training split.
+    pub(super) fn fit<I: Iterator<Item = Result<Rows>>>(
+        &mut self,
+        seed: u64,
+        bad: &BadRows,
+        mut rows: impl FnMut() -> I,
+    ) -> Result<()> {
+        if self.trained.is_none() {
+            bad.fit(&self.name, self.modality.as_mut(), &mut rows)?;
+            if self.tokenizer.fits() {
+                let context = PrepareContext { mode: Mode::Evaluate, seed, epoch: 0, modality: &self.name };
+                let modality = self.modality.as_ref();
+                let mut arrays = rows().map(|rows| bad.prepare(modality, &rows?, &context));
+                self.tokenizer.fit(&mut arrays)?;
+            }
+        }
+        self.metadata.fit(&mut rows())
+    }
+
+    /// What it learned, for the checkpoint.
+    pub(super) fn fitted(&self) -> impl Iterator<Item = (String, Value)> {
+        let codec = self.trained.as_ref().map_or(Value::Null, Trained::to_json);
+        let own = [
+            (self.name.clone(), self.modality.fitted()),
+            (self.metadata_key(), self.metadata.fitted()),
+            (self.tokenizer_key(), self.tokenizer.fitted()),
+            (self.trained_key(), codec),
+        ];
+        // The modality's own is there even if it learned nothing.
+        own.into_iter().enumerate().filter(|(i, (_, fitted))| *i == 0 || !fitted.is_null()).map(|(_, own)| own)
+    }
+
+    /// Takes back what [`Self::fitted`] gave.
+    pub(super) fn restore(&mut self, fitted: &BTreeMap<String, Value>) -> Result<()> {
+        let of = |key: &str| fitted.get(key).unwrap_or(&Value::Null);
+        if let Some(trained) = &self.trained {
+            trained.require_same(&self.name, of(&self.trained_key()))?;
+        }
+        self.modality.restore(of(&self.name))?;
+        self.metadata.restore(of(&self.metadata_key()))?;
+        self.tokenizer.restore(of(&self.tokenizer_key()))
+    }
+
+    /// Rows -> arrays, and tokens unless the tokenizer is still to learn.
+    pub(super) fn prepare(
+        &self,
+        rows: &Rows,
+        context: PrepareContext<'_>,
+        bad: &BadRows,
+    ) -> Result<(Arrays, Option<Tokens>)> {
+        let arrays = bad.prepare(self.modality.as_ref(), rows, &context)?;
+        arrays.check(&self.name, &self.modality.spec())?;
+        if self.learns() {
+            return Ok((arrays, None));
+        }
+        let forward = Forward { mode: context.mode, seed: context.seed, step: context.epoch };
+        let tokens = self.tokenizer.tokenize(&arrays, &forward)?;
+        tokens.check(&self.name, &self.tokens)?;
+        if tokens.len() != rows.len() {
+            return Err(Error::Shape {
+                part: format!("tokens of `{}`", self.name),
+                expected: format!("{} objects", rows.len()),
+                found: tokens.len().to_string(),
+            });
+        }
+        let tokens = self.metadata.add(tokens, rows, &self.spec, &context)?;
+        Ok((arrays, Some(tokens)))
+    }
+}
