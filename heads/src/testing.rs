@@ -14,7 +14,8 @@ pub(crate) fn head(kind: &str, modalities: &[&str], width: usize, toml: &str) ->
     let modalities: Vec<String> = modalities.iter().map(|m| (*m).to_owned()).collect();
     let parameters = Parameters::new(3, &Device::Cpu);
     let tokens: Vec<(String, TokenSpec)> = modalities.iter().map(|m| (m.clone(), TokenSpec::codes(4, 3))).collect();
-    let context = HeadContext { name: "test", modalities: &modalities, tokens: &tokens, width, parameters: &parameters };
+    let context =
+        HeadContext { name: "test", modalities: &modalities, tokens: &tokens, width, parameters: &parameters };
     let section = Section::from_toml("head.test", &format!("kind = \"{kind}\"\n{toml}"))?;
     Ok((Registry::linked()?.heads.build(&section, &context)?, parameters))
 }

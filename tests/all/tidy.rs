@@ -13,7 +13,7 @@ const LONG: &[(&str, &str)] = &[];
 
 fn sources() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for folder in ["core", "heads", "modalities", "src", "tests"] {
+    for folder in ["core", "heads", "modalities", "plugins", "src", "tests"] {
         walk(&Path::new(ROOT).join(folder), &mut found);
     }
     assert!(found.len() > 50, "the walk lost its way: {} files", found.len());
@@ -181,6 +181,10 @@ fn crates_import_only_what_the_architecture_allows() {
         // Itself: its tests switch a feature on.
         ("core", &["panchroma-core"]),
         ("heads", &["panchroma-core"]),
+        (
+            "plugins/aion",
+            &["panchroma-core", "panchroma-heads", "panchroma-image", "panchroma-spectrum", "panchroma-table"],
+        ),
         ("modalities/testing", &["panchroma-core"]),
         ("modalities/image", &["panchroma-core", "panchroma-testing"]),
         ("modalities/spectrum", &["panchroma-core", "panchroma-testing"]),

@@ -72,7 +72,9 @@ impl Model {
             (None, Some(_)) => match root.sections("head")?.first() {
                 None => None,
                 Some((name, _)) => {
-                    return Err(root.reject("head", format!("[head.{name}] needs a [trunk]; a codec trains without heads")));
+                    return Err(
+                        root.reject("head", format!("[head.{name}] needs a [trunk]; a codec trains without heads"))
+                    );
                 }
             },
             (None, None) => {

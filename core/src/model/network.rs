@@ -79,9 +79,7 @@ impl Network {
         random: &dyn Fn(&str, &str) -> crate::random::Random,
     ) -> Result<BTreeMap<String, Masks>> {
         let masked = self.heads.iter().filter_map(|h| Some((&h.name, h.head.masking()?)));
-        masked
-            .map(|(name, masking)| Ok((name.clone(), masking.draw(tokens, ids, &|id| random(name, id))?)))
-            .collect()
+        masked.map(|(name, masking)| Ok((name.clone(), masking.draw(tokens, ids, &|id| random(name, id))?))).collect()
     }
 
     /// Tokens -> features, with the modalities in `only` (all if empty).
@@ -132,9 +130,16 @@ impl Network {
     }
 
     /// What one masked head says, for masks that somebody else made.
-    pub(super) fn predict_with(&self, batch: &Batch, masks: &Masks, context: &Forward) -> Result<Vec<(String, HeadOutput)>> {
+    pub(super) fn predict_with(
+        &self,
+        batch: &Batch,
+        masks: &Masks,
+        context: &Forward,
+    ) -> Result<Vec<(String, HeadOutput)>> {
         let masked = self.heads.iter().filter(|h| h.head.view() == View::Masked);
-        masked.map(|h| Ok((h.name.clone(), self.predict(&h.name, h.head.as_ref(), batch, Some(masks), context)?))).collect()
+        masked
+            .map(|h| Ok((h.name.clone(), self.predict(&h.name, h.head.as_ref(), batch, Some(masks), context)?)))
+            .collect()
     }
 
     fn predict(

@@ -101,7 +101,8 @@ impl Check<'_> {
     /// The loss of a batch.
     fn forward(&mut self, batch: &Batch) -> Result<Option<Tensor>> {
         let output = self.model.forward(batch, &Forward::evaluate())?;
-        self.silent.retain(|head| !output.heads.iter().any(|(name, output)| name == head.as_str() && output.loss.is_some()));
+        self.silent
+            .retain(|head| !output.heads.iter().any(|(name, output)| name == head.as_str() && output.loss.is_some()));
         Ok(output.loss)
     }
 

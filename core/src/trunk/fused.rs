@@ -47,7 +47,13 @@ impl Fused {
             segments.push(Segment { embedded: encoded, ..segment.clone() });
         }
         let joint = Pooled::mean(modality.values(), tokens.batch)?.ok_or_else(empty)?;
-        Ok(Features { view: View::Isolated, modality, joint, tokens: TokenSet { batch: tokens.batch, segments }, targets: Vec::new() })
+        Ok(Features {
+            view: View::Isolated,
+            modality,
+            joint,
+            tokens: TokenSet { batch: tokens.batch, segments },
+            targets: Vec::new(),
+        })
     }
 
     fn joint(&self, tokens: &TokenSet, context: &Forward) -> Result<Features> {

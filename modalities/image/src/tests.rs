@@ -225,7 +225,11 @@ fn pixels_of_a_width_that_makes_no_sense_are_an_error() {
 #[test]
 fn bad_config_is_refused_at_the_key() {
     let spec = build_modality("kind = \"image\"\nchannels = [\"r\"]\nsize = 63\n").spec();
-    let context = panchroma_core::TokenizerContext { modality: "test", arrays: &spec, parameters: &panchroma_core::Parameters::new(0, &candle_core::Device::Cpu) };
+    let context = panchroma_core::TokenizerContext {
+        modality: "test",
+        arrays: &spec,
+        parameters: &panchroma_core::Parameters::new(0, &candle_core::Device::Cpu),
+    };
     let section = Section::from_toml("modality.test.tokenizer", "kind = \"patches\"\npatch = 10\n").expect("TOML");
     let error = crate::Patches::build(&section, &context).expect_err("10 does not divide 63");
     let text = "`patch = 10` does not divide `size = 63`; the nearest that do: `9` and `21`";

@@ -370,7 +370,11 @@ fn bad_config_is_refused_at_the_key() {
         assert_eq!(place.line(), section.place_of(key).line(), "{key}: {error}");
     }
     let spec = build_modality(SMALL).spec();
-    let context = panchroma_core::TokenizerContext { modality: "test", arrays: &spec, parameters: &panchroma_core::Parameters::new(0, &candle_core::Device::Cpu) };
+    let context = panchroma_core::TokenizerContext {
+        modality: "test",
+        arrays: &spec,
+        parameters: &panchroma_core::Parameters::new(0, &candle_core::Device::Cpu),
+    };
     for bad in ["width = 41", "width = 0", "width = 8\noverlap = 8", "min_valid_fraction = 2"] {
         let section =
             Section::from_toml("modality.test.tokenizer", &format!("kind = \"slices\"\n{bad}\n")).expect("TOML");

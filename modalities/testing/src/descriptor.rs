@@ -26,7 +26,11 @@ pub fn modality_descriptor(name: &str) -> Box<dyn Modality> {
 pub fn tokenizer_descriptor(name: &str, arrays: &ArraysSpec) -> Box<dyn Tokenizer> {
     let registry = Registry::linked().unwrap_or_else(|e| panic!("{e}"));
     let entry = registry.tokenizers.get(name).unwrap_or_else(|| panic!("no tokenizer `{name}` is registered"));
-    let context = TokenizerContext { modality: "example", arrays, parameters: &panchroma_core::Parameters::new(0, &candle_core::Device::Cpu) };
+    let context = TokenizerContext {
+        modality: "example",
+        arrays,
+        parameters: &panchroma_core::Parameters::new(0, &candle_core::Device::Cpu),
+    };
     check(name, entry, |section| registry.tokenizers.build(section, &context))
 }
 

@@ -44,7 +44,11 @@ pub fn build_modality(toml: &str) -> Box<dyn Modality> {
 pub fn build_tokenizer(toml: &str, arrays: &ArraysSpec) -> Box<dyn Tokenizer> {
     let registry = Registry::linked().unwrap_or_else(|e| panic!("{e}"));
     let section = Section::from_toml("modality.test.tokenizer", toml).unwrap_or_else(|e| panic!("{e}"));
-    let context = TokenizerContext { modality: "test", arrays, parameters: &panchroma_core::Parameters::new(0, &candle_core::Device::Cpu) };
+    let context = TokenizerContext {
+        modality: "test",
+        arrays,
+        parameters: &panchroma_core::Parameters::new(0, &candle_core::Device::Cpu),
+    };
     registry.tokenizers.build(&section, &context).unwrap_or_else(|e| panic!("{e}"))
 }
 

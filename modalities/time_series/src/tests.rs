@@ -274,7 +274,11 @@ fn values_out_of_range_are_rejected_at_their_key() {
         [("shortest_days = 0.0", "above 0"), ("longest_days = 0.5", "above 1"), ("frequencies = 0", "1 to")]
     {
         let section = Section::from_toml("modality.lc.tokenizer", &format!("{TOKENIZER}\n{toml}")).unwrap();
-        let context = panchroma_core::TokenizerContext { modality: "lc", arrays: &spec, parameters: &panchroma_core::Parameters::new(0, &candle_core::Device::Cpu) };
+        let context = panchroma_core::TokenizerContext {
+            modality: "lc",
+            arrays: &spec,
+            parameters: &panchroma_core::Parameters::new(0, &candle_core::Device::Cpu),
+        };
         let error = registry.tokenizers.build(&section, &context).err().unwrap();
         assert!(error.to_string().contains(part), "{toml}: {error}");
     }
@@ -284,7 +288,11 @@ fn values_out_of_range_are_rejected_at_their_key() {
 fn the_tokenizer_refuses_other_modalities() {
     let spec = panchroma_core::ArraysSpec { fields: vec![], valid_axes: &["L"], sizes: vec![("L", 3), ("F", 2)] };
     let section = Section::from_toml("modality.x.tokenizer", TOKENIZER).unwrap();
-    let context = panchroma_core::TokenizerContext { modality: "x", arrays: &spec, parameters: &panchroma_core::Parameters::new(0, &candle_core::Device::Cpu) };
+    let context = panchroma_core::TokenizerContext {
+        modality: "x",
+        arrays: &spec,
+        parameters: &panchroma_core::Parameters::new(0, &candle_core::Device::Cpu),
+    };
     let error = Registry::linked().unwrap().tokenizers.build(&section, &context).err().unwrap();
     assert!(error.to_string().contains("time_series"), "{error}");
 }

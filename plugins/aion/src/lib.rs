@@ -1,0 +1,7 @@
+//! AION-1 (Parker, Lanusse et al. 2025, arXiv 2510.17960) in Panchroma: its published folder of weights is read into our codecs
+//! and our `encoder_decoder`, and gives the numbers of the Python package `polymathic-aion`.
+//!
+//! The folder holds `config.json` and `model.safetensors` of the transformer, and `codecs/NAME/` with the same two files for each
+//! modality.
+
+pub mod weights;
