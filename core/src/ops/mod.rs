@@ -32,7 +32,6 @@ pub mod gather;
 #[cfg(any(test, feature = "cuda"))]
 pub mod gpu;
 mod gradients;
-#[cfg(any(test, feature = "cuda"))]
 mod kept;
 pub mod layer_norm;
 pub mod linear;
@@ -61,4 +60,4 @@ pub use linear::linear;
 pub use memory::{keep_large_buffers, limit_spinning, peak_memory_bytes};
 pub use peak::product_peak;
 pub use resample::resample;
-pub use stack::{Keep, Sequences, stack};
+pub use stack::{Context, Keep, Sequences, stack, stack_with_context};

@@ -1,6 +1,6 @@
-// What follows a matrix product: y = f(x + bias), f one of GELU (exact, or with tanh), SiLU, ELU, ReLU and SwiGLU, and
-// y = residual + x + bias. Shapes: x, y [rows, width], bias [width] or null; SwiGLU takes x [rows, 2 width] and bias
-// [2 width] and gives silu(left half) * right half. CPU twin of the exact GELU: gelu/cpu.rs.
+// What follows a matrix product: y = f(x + bias), f one of GELU (exact, or with tanh), SiLU, ELU, ReLU, SwiGLU and GeGLU,
+// and y = residual + x + bias. Shapes: x, y [rows, width], bias [width] or null; SwiGLU and GeGLU take x [rows, 2 width]
+// and bias [2 width] and give silu(left half) * right half, or gelu of it. CPU twin of the exact GELU: gelu/cpu.rs.
 //
 // Forward: 16 bytes a thread. Backward: writes dx and sums it by column, which is the bias's gradient, in one pass; see
 // column_sums.cuh. No dynamic shared memory. Bound by memory.
@@ -71,7 +71,7 @@ struct ActivationForward {
     }
 };
 
-template <class T>
+template <class T, Kind kind>
 struct GluForward {
     const T *x, *bias;
     T* y;
@@ -89,7 +89,7 @@ struct GluForward {
             shift.load(bias + width + spot.column, spot.count, whole);
         }
         for (int i = 0; i < Values<T>::size; i++)
-            value.at[i] = activate<Kind::silu>(gate.at[i] + gate_shift.at[i]) * (value.at[i] + shift.at[i]);
+            value.at[i] = activate<kind>(gate.at[i] + gate_shift.at[i]) * (value.at[i] + shift.at[i]);
         value.store(y + size_t(spot.row) * width + spot.column, spot.count, whole);
     }
 };
@@ -131,7 +131,7 @@ struct ActivationBackward {
     }
 };
 
-template <class T>
+template <class T, Kind kind>
 struct GluBackward {
     const T *x, *bias, *dy;
     T* dx;
@@ -147,8 +147,8 @@ struct GluBackward {
                 value += to_float(bias[width + column]);
             }
             float gradient = to_float(dy[size_t(row) * width + column]);
-            float gate_gradient = gradient * value * slope<Kind::silu>(gate);
-            float value_gradient = gradient * activate<Kind::silu>(gate);
+            float gate_gradient = gradient * value * slope<kind>(gate);
+            float value_gradient = gradient * activate<kind>(gate);
             dx[left] = from_float<T>(gate_gradient);
             dx[right] = from_float<T>(value_gradient);
             sums[0] += gate_gradient;
@@ -177,14 +177,16 @@ struct BiasBackward {
     KERNEL(silu_forward_##number, 256, ActivationForward<T, Kind::silu>)           \
     KERNEL(elu_forward_##number, 256, ActivationForward<T, Kind::elu>)             \
     KERNEL(relu_forward_##number, 256, ActivationForward<T, Kind::relu>)           \
-    KERNEL(swiglu_forward_##number, 256, GluForward<T>)                            \
+    KERNEL(swiglu_forward_##number, 256, GluForward<T, Kind::silu>)                \
+    KERNEL(geglu_forward_##number, 256, GluForward<T, Kind::gelu>)                 \
     KERNEL(residual_forward_##number, 256, ResidualForward<T>)                     \
     KERNEL(gelu_backward_##number, 256, ActivationBackward<T, Kind::gelu>)         \
     KERNEL(gelu_tanh_backward_##number, 256, ActivationBackward<T, Kind::gelu_tanh>) \
     KERNEL(silu_backward_##number, 256, ActivationBackward<T, Kind::silu>)         \
     KERNEL(elu_backward_##number, 256, ActivationBackward<T, Kind::elu>)           \
     KERNEL(relu_backward_##number, 256, ActivationBackward<T, Kind::relu>)         \
-    KERNEL(swiglu_backward_##number, 256, GluBackward<T>)                          \
+    KERNEL(swiglu_backward_##number, 256, GluBackward<T, Kind::silu>)              \
+    KERNEL(geglu_backward_##number, 256, GluBackward<T, Kind::gelu>)               \
     KERNEL(bias_backward_##number, 256, BiasBackward<T>)
 ACTIVATION(float, f32)
 ACTIVATION(bf16, bf16)

@@ -9,7 +9,7 @@ const CHUNK: usize = 1 << 14;
 
 /// Values per task: whole rows for pairs of values.
 fn chunk(kind: Activation, width: usize) -> usize {
-    if kind == Activation::SwiGlu { CHUNK.div_ceil(width.max(1)) * width } else { CHUNK }
+    if kind.gated() { CHUNK.div_ceil(width.max(1)) * width } else { CHUNK }
 }
 
 /// `y = f(x)`, for rows of `inputs` values.
@@ -21,9 +21,10 @@ pub(super) fn forward(kind: Activation, inputs: usize, x: &[f32]) -> Vec<f32> {
     let ratio = inputs / outputs;
     made(x.len() / ratio, chunk(kind, outputs), |start, y| {
         let x = &x[start * ratio..][..y.len() * ratio];
-        match kind {
-            Activation::SwiGlu => gated_chunk(x, y, outputs),
-            _ => forward_chunk(kind, x, y),
+        if kind.gated() {
+            gated_chunk(kind, x, y, outputs);
+        } else {
+            forward_chunk(kind, x, y);
         }
     })
 }
@@ -32,9 +33,10 @@ pub(super) fn forward(kind: Activation, inputs: usize, x: &[f32]) -> Vec<f32> {
 pub(super) fn backward(kind: Activation, inputs: usize, x: &[f32], dy: &[f32]) -> Vec<f32> {
     made(x.len(), chunk(kind, inputs), |start, dx| {
         let x = &x[start..][..dx.len()];
-        match kind {
-            Activation::SwiGlu => gated_backward_chunk(x, &dy[start / 2..][..dx.len() / 2], dx, inputs / 2),
-            _ => backward_chunk(kind, x, &dy[start..][..dx.len()], dx),
+        if kind.gated() {
+            gated_backward_chunk(kind, x, &dy[start / 2..][..dx.len() / 2], dx, inputs / 2);
+        } else {
+            backward_chunk(kind, x, &dy[start..][..dx.len()], dx);
         }
     })
 }
@@ -88,11 +90,11 @@ fn relu(x: f32) -> (f32, f32) {
     if x < 0.0 { (0.0, 0.0) } else { (x, if x > 0.0 { 1.0 } else { 0.0 }) }
 }
 
-/// Calls `$rows::<FMA>(.., function)` for the function of `$kind`.
+/// Calls `$rows(.., function)` for the function of `$kind`, for a gated one that of the gate.
 macro_rules! of_kind {
     ($kind:expr, $rows:ident($($argument:expr),*)) => {
         match $kind {
-            Activation::Gelu => $rows($($argument,)* gelu::<FMA>),
+            Activation::Gelu | Activation::GeGlu => $rows($($argument,)* gelu::<FMA>),
             Activation::GeluTanh => $rows($($argument,)* gelu_tanh::<FMA>),
             Activation::Silu | Activation::SwiGlu => $rows($($argument,)* silu::<FMA>),
             Activation::Elu => $rows($($argument,)* elu::<FMA>),
@@ -136,21 +138,26 @@ fn gated_values(u: &[f32], y: &mut [f32], width: usize, f: impl Fn(f32) -> (f32,
 }
 
 #[inline(always)]
-fn gated_body<const FMA: bool>(u: &[f32], y: &mut [f32], width: usize) {
-    gated_values(u, y, width, silu::<FMA>);
+fn gated_body<const FMA: bool>(kind: Activation, u: &[f32], y: &mut [f32], width: usize) {
+    of_kind!(kind, gated_values(u, y, width));
 }
 
 #[inline(always)]
-fn gated_backward_body<const FMA: bool>(u: &[f32], dy: &[f32], du: &mut [f32], width: usize) {
+fn gated_slopes(u: &[f32], dy: &[f32], du: &mut [f32], width: usize, f: impl Fn(f32) -> (f32, f32)) {
     for ((u, du), dy) in u.chunks_exact(2 * width).zip(du.chunks_exact_mut(2 * width)).zip(dy.chunks_exact(width)) {
         let ((gate, up), (dgate, dup)) = (u.split_at(width), du.split_at_mut(width));
         for ((((&gate, &up), &dy), dgate), dup) in gate.iter().zip(up).zip(dy).zip(dgate.iter_mut()).zip(dup.iter_mut())
         {
-            let (value, slope) = silu::<FMA>(gate);
+            let (value, slope) = f(gate);
             *dgate = dy * up * slope;
             *dup = dy * value;
         }
     }
+}
+
+#[inline(always)]
+fn gated_backward_body<const FMA: bool>(kind: Activation, u: &[f32], dy: &[f32], du: &mut [f32], width: usize) {
+    of_kind!(kind, gated_slopes(u, dy, du, width));
 }
 
 #[inline(always)]
@@ -162,9 +169,11 @@ fn with_bias_body<const FMA: bool>(kind: Activation, u: &mut [f32], bias: &[f32]
             }
         }
     }
-    match kind {
-        Activation::SwiGlu => gated_values(u, y, y.len(), silu::<FMA>),
-        _ => of_kind!(kind, values(u, y)),
+    if kind.gated() {
+        let width = y.len();
+        of_kind!(kind, gated_values(u, y, width));
+    } else {
+        of_kind!(kind, values(u, y));
     }
 }
 
@@ -213,9 +222,10 @@ fn backward_rows_body<const FMA: bool>(
     y: &mut [f32],
     sums: &mut [f32],
 ) {
-    match kind {
-        Activation::SwiGlu => both_gated(u, dy, du, y, sums, silu::<FMA>),
-        _ => of_kind!(kind, both(u, dy, du, y, sums)),
+    if kind.gated() {
+        of_kind!(kind, both_gated(u, dy, du, y, sums));
+    } else {
+        of_kind!(kind, both(u, dy, du, y, sums));
     }
 }
 
@@ -228,11 +238,11 @@ dispatched! {
 }
 
 dispatched! {
-    fn gated_chunk(u: &[f32], y: &mut [f32], width: usize) = gated_body
+    fn gated_chunk(kind: Activation, u: &[f32], y: &mut [f32], width: usize) = gated_body
 }
 
 dispatched! {
-    fn gated_backward_chunk(u: &[f32], dy: &[f32], du: &mut [f32], width: usize) = gated_backward_body
+    fn gated_backward_chunk(kind: Activation, u: &[f32], dy: &[f32], du: &mut [f32], width: usize) = gated_backward_body
 }
 
 dispatched! {

@@ -23,6 +23,7 @@ fn kernel(kind: Activation) -> Kernel {
         Activation::Elu => Kernel::Elu,
         Activation::Relu => Kernel::Relu,
         Activation::SwiGlu => Kernel::SwiGlu,
+        Activation::GeGlu => Kernel::GeGlu,
     }
 }
 

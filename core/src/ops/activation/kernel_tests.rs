@@ -29,6 +29,7 @@ fn value(activation: Activation, x: f64) -> f64 {
         Activation::GeluTanh => {
             0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
         }
+        Activation::GeGlu => value(Activation::Gelu, x),
         Activation::Silu | Activation::SwiGlu => x / (1.0 + (-x).exp()),
         Activation::Elu => x.max(0.0) + x.min(0.0).exp_m1(),
         Activation::Relu => x.max(0.0),
@@ -45,7 +46,7 @@ fn slope(activation: Activation, x: f64) -> f64 {
 }
 
 fn check(bench: &Bench, activation: Activation, number: Number, [rows, width]: [usize; 2], biased: bool) -> Result<()> {
-    let halves = if activation == Activation::SwiGlu { 2 } else { 1 };
+    let halves = activation.halves();
     let x: Vec<f32> = random(rows * width * halves, 1, number).iter().map(|x| x * 6.0).collect();
     let mut x = rounded(&x, number);
     // Huge values of either sign, where only the sign matters.
@@ -105,8 +106,15 @@ fn check(bench: &Bench, activation: Activation, number: Number, [rows, width]: [
     Ok(())
 }
 
-const ALL: [Activation; 6] =
-    [Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Elu, Activation::Relu, Activation::SwiGlu];
+const ALL: [Activation; 7] = [
+    Activation::Gelu,
+    Activation::GeluTanh,
+    Activation::Silu,
+    Activation::Elu,
+    Activation::Relu,
+    Activation::SwiGlu,
+    Activation::GeGlu,
+];
 
 #[test]
 fn values_and_gradients_equal_a_plain_loop() -> Result<()> {

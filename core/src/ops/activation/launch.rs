@@ -19,6 +19,8 @@ pub enum Activation {
     Relu,
     /// `silu(left half) * right half` of rows twice as wide.
     SwiGlu,
+    /// The same with GELU.
+    GeGlu,
 }
 
 impl Activation {
@@ -30,12 +32,13 @@ impl Activation {
             Self::Elu => "elu",
             Self::Relu => "relu",
             Self::SwiGlu => "swiglu",
+            Self::GeGlu => "geglu",
         }
     }
 
     /// Sums per column of the result.
     fn halves(self) -> usize {
-        if self == Self::SwiGlu { 2 } else { 1 }
+        if matches!(self, Self::SwiGlu | Self::GeGlu) { 2 } else { 1 }
     }
 }
 
@@ -48,9 +51,9 @@ pub struct Rows {
     pub rows: usize,
     /// Of a row of the result.
     pub width: usize,
-    /// `[rows, width]`; for SwiGLU `[rows, 2 width]`.
+    /// `[rows, width]`; for a gated function `[rows, 2 width]`.
     pub x: Pointer,
-    /// `[width]`, for SwiGLU `[2 width]`; may be null.
+    /// `[width]`, for a gated function `[2 width]`; may be null.
     pub bias: Pointer,
 }
 

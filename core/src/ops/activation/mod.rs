@@ -33,25 +33,34 @@ pub enum Activation {
     /// `silu(a) b` where the first half of the last axis is `a`, the second `b`. Source: Shazeer 2020, eq. 6.
     #[serde(rename = "swiglu")]
     SwiGlu,
+    /// `gelu(a) b` with the exact GELU and halves as for [`Activation::SwiGlu`]. Source: the same, eq. 6.
+    #[serde(rename = "geglu")]
+    GeGlu,
 }
 
 impl Activation {
+    /// Whether it takes two values for one.
+    #[must_use]
+    pub fn gated(self) -> bool {
+        matches!(self, Self::SwiGlu | Self::GeGlu)
+    }
+
     /// Length of the last axis of the result, from that of the input.
     #[must_use]
     pub fn outputs(self, inputs: usize) -> usize {
-        if self == Self::SwiGlu { inputs / 2 } else { inputs }
+        if self.gated() { inputs / 2 } else { inputs }
     }
 
     /// Length of the last axis of the input, from that of the result.
     #[must_use]
     pub fn inputs(self, outputs: usize) -> usize {
-        if self == Self::SwiGlu { 2 * outputs } else { outputs }
+        if self.gated() { 2 * outputs } else { outputs }
     }
 }
 
 /// Applies an activation, differentiable.
 ///
-/// Shapes: `[.., N]` → `[.., N]`, or `[.., 2 N]` → `[.., N]` for [`Activation::SwiGlu`]; f32 on the CPU, any strides.
+/// Shapes: `[.., N]` → `[.., N]`, or `[.., 2 N]` → `[.., N]` for a gated one; f32 on the CPU, any strides.
 /// Relative error below 2e-6, for [`Activation::Gelu`] also in the left tail.
 ///
 /// # Errors
@@ -59,11 +68,11 @@ impl Activation {
 pub fn activation(kind: Activation, x: &Tensor) -> Result<Tensor> {
     require_f32(OP, "x", x)?;
     match x.dims().last() {
-        Some(width) if kind == Activation::SwiGlu && width % 2 != 0 => {
-            bail!("{OP}: expected `x` of shape [.., 2 x width] for swiglu, got {:?}", x.dims())
+        Some(width) if kind.gated() && width % 2 != 0 => {
+            bail!("{OP}: expected `x` of shape [.., 2 x width] for {kind:?}, got {:?}", x.dims())
         }
-        None if kind == Activation::SwiGlu => {
-            bail!("{OP}: expected `x` of shape [.., 2 x width] for swiglu, got a scalar")
+        None if kind.gated() => {
+            bail!("{OP}: expected `x` of shape [.., 2 x width] for {kind:?}, got a scalar")
         }
         _ => x.contiguous()?.apply_op1(Pointwise(kind)),
     }

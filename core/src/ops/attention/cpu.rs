@@ -1,6 +1,7 @@
 //! Attention on slices: a task per head of each sequence, blocks of queries within.
 
 use super::mask::Mask;
+use super::uniform;
 use crate::ops::parts::Parts;
 use crate::ops::pool::Buffer;
 use crate::ops::product::{Matrix, MatrixMut, Onto, product, product_into};
@@ -40,11 +41,20 @@ impl Keys {
         }
     }
 
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         match self {
             Self::First(count) => *count,
             Self::Listed(rows) => rows.len(),
         }
+    }
+
+    /// Rows whose gradients a backward pass over `tokens` rows writes.
+    pub(super) fn with_gradients(&self, tokens: usize) -> impl Iterator<Item = usize> {
+        let (all, listed): (_, &[usize]) = match self {
+            Self::First(_) => (0..tokens, &[]),
+            Self::Listed(rows) => (0..0, rows),
+        };
+        all.chain(listed.iter().copied())
     }
 
     fn place(&self, column: usize) -> usize {
@@ -70,6 +80,13 @@ pub(in crate::ops) struct Job<'a> {
     pub(in crate::ops) statistics: usize,
 }
 
+impl Job<'_> {
+    /// Whether both have the same keys: their gradients add up.
+    fn shares_keys(&self, other: &Self) -> bool {
+        self.k.offset == other.k.offset && self.tokens == other.tokens
+    }
+}
+
 /// What all jobs share.
 #[derive(Clone, Copy)]
 pub(in crate::ops) struct Attend<'a> {
@@ -85,13 +102,13 @@ pub(in crate::ops) struct Attend<'a> {
 }
 
 /// Rows of keys or values that take part: as they lie, or gathered.
-enum Rows<'a> {
+pub(super) enum Rows<'a> {
     Lie(Matrix<'a>),
     Gathered(Buffer, usize),
 }
 
 impl<'a> Rows<'a> {
-    fn new(values: &'a [f32], place: Place, width: usize, keys: &Keys) -> Self {
+    pub(super) fn new(values: &'a [f32], place: Place, width: usize, keys: &Keys) -> Self {
         match keys {
             Keys::First(count) => Self::Lie(Matrix::strided(values, place.offset, (*count, width), place.stride)),
             Keys::Listed(listed) => {
@@ -104,7 +121,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    fn matrix(&self) -> Matrix<'_> {
+    pub(super) fn matrix(&self) -> Matrix<'_> {
         match self {
             Self::Lie(matrix) => *matrix,
             Self::Gathered(values, width) => Matrix::row_major(values, *width),
@@ -152,6 +169,10 @@ pub(in crate::ops) fn forward(attend: Attend<'_>, jobs: &[Job<'_>], out: &mut [f
     let (out, statistics) = (Parts::new(out), Parts::new(statistics));
     let width = attend.width;
     jobs.par_iter().for_each(|job| {
+        if matches!(attend.mask, Mask::Uniform) {
+            // SAFETY: rows of a head of a sequence, and their statistics, belong to one job.
+            return unsafe { uniform::forward(attend, job, out, statistics) };
+        }
         let (k, v) = (Rows::new(attend.k, job.k, width, job.keys), Rows::new(attend.v, job.v, width, job.keys));
         for block in attend.blocks(job) {
             let place = (job.statistics + block.first) * STATISTICS;
@@ -189,10 +210,12 @@ pub(in crate::ops) struct Given<'a> {
 }
 
 /// Gradients of `q`, `k` and `v`, at the same places; they may be parts of one slice. The weights are computed again. What no
-/// job names, and rows of keys that take no part, stay as they are.
+/// job names stays as it is, also rows of keys that take no part where the others are listed. Jobs with the same keys have to
+/// stand next to each other, unless the mask is causal or has blocks: then there may be none.
 ///
 /// # Safety
-/// No two jobs name the same place in `dq`, `dk` or `dv`, and where these are the same slice the three don't overlap.
+/// No two jobs name the same place in `dq`, or in `dk` or `dv` unless they are neighbours with the same keys, and where these are
+/// the same slice the three don't overlap.
 pub(in crate::ops) unsafe fn backward(
     attend: Attend<'_>,
     jobs: &[Job<'_>],
@@ -200,20 +223,27 @@ pub(in crate::ops) unsafe fn backward(
     [dq, dk, dv]: [Parts<'_>; 3],
 ) {
     let width = attend.width;
-    jobs.par_iter().for_each(|job| {
-        let (k, v) = (Rows::new(attend.k, job.k, width, job.keys), Rows::new(attend.v, job.v, width, job.keys));
-        let count = job.keys.count();
+    jobs.par_chunk_by(Job::shares_keys).for_each(|jobs| {
+        if matches!(attend.mask, Mask::Uniform) {
+            // SAFETY: by the contract of this function the rows of these jobs are theirs alone.
+            return unsafe { uniform::backward(attend, jobs, given, [dq, dk, dv]) };
+        }
+        let Some(shared) = jobs.first() else { return };
+        let (place, keys) = ([shared.k, shared.v], shared.keys);
+        let (k, v) = (Rows::new(attend.k, place[0], width, keys), Rows::new(attend.v, place[1], width, keys));
         // Gathered keys have gathered gradients.
-        let mut gathered = match job.keys {
+        let count = keys.count();
+        let mut gathered = match keys {
             Keys::First(_) => None,
             Keys::Listed(_) => Some((Buffer::new(count * width), Buffer::new(count * width))),
         };
         let mut onto = Onto::Nothing;
         let mut written = 0;
         // The last block sees the most keys: from there, every row is written before it is added to.
-        let mut blocks: Vec<Block> = attend.blocks(job).collect();
+        let blocks = jobs.iter().flat_map(|job| attend.blocks(job).map(move |block| (job, block)));
+        let mut blocks: Vec<(&Job<'_>, Block)> = blocks.collect();
         blocks.reverse();
-        for block in &blocks {
+        for (job, block) in &blocks {
             let Block { first, count: queries, seen } = *block;
             // SAFETY: by the contract of this function the rows of a job are its alone.
             let mut dq = unsafe { dq.matrix(job.q.offset + first * job.q.stride, queries, width, job.q.stride) };
@@ -225,7 +255,7 @@ pub(in crate::ops) unsafe fn backward(
             attend.scores(job, block, k.matrix(), &mut weights);
             let dout = rows(given.dout, job.out, block, width);
             product(&mut scores, dout, v.matrix().rows(0, seen).transposed(), 1.0, Onto::Nothing);
-            let place = (job.statistics + first) * STATISTICS;
+            let own = (job.statistics + first) * STATISTICS;
             for row in 0..queries {
                 let at = job.out.offset + (first + row) * job.out.stride;
                 let range = row * seen..(row + 1) * seen;
@@ -234,7 +264,7 @@ pub(in crate::ops) unsafe fn backward(
                     &mut scores[range],
                     &given.out[at..at + width],
                     &given.dout[at..at + width],
-                    &given.statistics[place + row * STATISTICS..][..STATISTICS],
+                    &given.statistics[own + row * STATISTICS..][..STATISTICS],
                 );
             }
             let (scores, weights) = (Matrix::row_major(&scores, seen), Matrix::row_major(&weights, seen));
@@ -249,8 +279,8 @@ pub(in crate::ops) unsafe fn backward(
                 // SAFETY: as for `dq`.
                 None => unsafe {
                     (
-                        dk.matrix(job.k.offset, seen, width, job.k.stride),
-                        dv.matrix(job.v.offset, seen, width, job.v.stride),
+                        dk.matrix(place[0].offset, seen, width, place[0].stride),
+                        dv.matrix(place[1].offset, seen, width, place[1].stride),
                     )
                 },
             };
@@ -268,19 +298,19 @@ pub(in crate::ops) unsafe fn backward(
                 None => to.fill(0.0),
             }
         };
-        match (job.keys, &gathered) {
+        match (keys, &gathered) {
             (Keys::Listed(listed), Some((own_dk, own_dv))) => {
                 for (column, &row) in listed.iter().enumerate() {
                     let range = column * width..(column + 1) * width;
                     let seen = column < written;
-                    store(dk, job.k, row, seen.then(|| &own_dk[range.clone()]));
-                    store(dv, job.v, row, seen.then(|| &own_dv[range]));
+                    store(dk, place[0], row, seen.then(|| &own_dk[range.clone()]));
+                    store(dv, place[1], row, seen.then(|| &own_dv[range]));
                 }
             }
             _ => {
-                for row in written..count {
-                    store(dk, job.k, row, None);
-                    store(dv, job.v, row, None);
+                for row in written..shared.tokens {
+                    store(dk, place[0], row, None);
+                    store(dv, place[1], row, None);
                 }
             }
         }

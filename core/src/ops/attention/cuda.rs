@@ -1,6 +1,6 @@
 //! Attention on a CUDA device: for rows in which all heads lie side by side, and for heads one behind the other.
 
-use super::{Attention, OP, scale};
+use super::{Attention, OP, scale_for};
 use crate::ops::gpu::attention::{Inputs, Masked, Problem, Rows};
 use crate::ops::gpu::cuda::Cuda;
 use crate::ops::gpu::{Gpu, Memory, Number, Pointer, tensors};
@@ -68,7 +68,7 @@ impl Batch {
                 .map_or(Ok(Pointer::NULL), |valid| tensors::bytes(OP, valid))?,
             visits: mask.visits,
             causal: mask.causal,
-            scale: scale(width),
+            scale: scale_for(&attention.mask, width),
         };
         Ok(Prepared { problem, _mask: mask, _starts: starts })
     }

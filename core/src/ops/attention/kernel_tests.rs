@@ -1,6 +1,7 @@
 //! Attention kernels against the CPU op, and against a plain loop for what the CPU op does not take.
 
 use super::{Inputs, Masked, Number, Pointer, Problem, Rows, Visits};
+use crate::ops::attention::scale_for;
 use crate::ops::gpu::testing::{Bench, assert_near, on_every_device, random, wide};
 use crate::ops::{BlockMask, Mask};
 use candle_core::{Device, Result, Tensor, Var};
@@ -18,6 +19,7 @@ struct Case {
     visits: Option<(usize, usize, Vec<u8>)>,
     blocks: Option<BlockMask>,
     causal: bool,
+    uniform: bool,
     /// Of queries and keys.
     size: f32,
     tolerance: f64,
@@ -51,9 +53,14 @@ impl Case {
             visits: None,
             blocks: None,
             causal: false,
+            uniform: false,
             size: 1.0,
             tolerance,
         }
+    }
+
+    fn scale(&self) -> f32 {
+        scale_for(if self.uniform { &Mask::Uniform } else { &Mask::Full }, self.width)
     }
 
     /// Whether `query` may attend to `key`, both counted within `sequence`.
@@ -74,7 +81,7 @@ impl Case {
         let row = self.heads * self.width;
         let (mut out, mut dq) = (vec![0.0; q.len()], vec![0.0; q.len()]);
         let (mut dk, mut dv) = (vec![0.0; k.len()], vec![0.0; k.len()]);
-        let scale = 1.0 / (self.width as f64).sqrt();
+        let scale = f64::from(self.scale());
         let (q_starts, k_starts) = (starts(&self.queries), starts(&self.keys));
         for s in 0..self.queries.len() {
             for head in 0..self.heads {
@@ -152,7 +159,7 @@ impl Case {
                 None => masked.visits,
             },
             causal: self.causal,
-            scale: 1.0 / (self.width as f32).sqrt(),
+            scale: self.scale(),
         };
         let rows = |pointer| Rows { pointer, stride: row };
         let inputs = Inputs {
@@ -216,6 +223,19 @@ fn invalid_keys_have_no_weight_and_rows_without_keys_are_zero() -> Result<()> {
             valid[..64].fill(0); // a whole tile
             valid[130..137].fill(0); // all of the second sequence
             case.valid = Some(valid);
+            case.check(bench)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_uniform_mask_gives_the_mean_of_the_values() -> Result<()> {
+    on_every_device(|bench| {
+        for number in NUMBERS {
+            let mut case = Case::new(number, 2, 32, &[66, 5, 4], &[130, 7, 0]);
+            case.valid = Some((0..137).map(|i| u8::from(i * 7 % 5 != 0)).collect());
+            case.uniform = true;
             case.check(bench)?;
         }
         Ok(())

@@ -13,6 +13,9 @@ pub enum Mask {
     Causal,
     /// Those of blocks of tokens that its own block may see.
     Blocks(BlockMask),
+    /// All, with the same weight, whatever queries and keys are: the result is the mean of the values, and only they have a
+    /// gradient.
+    Uniform,
 }
 
 /// A table of blocks: whether queries of block `i` see keys of block `j`.
@@ -81,7 +84,7 @@ impl Mask {
         place: impl Fn(usize) -> usize,
     ) {
         match self {
-            Self::Full => {}
+            Self::Full | Self::Uniform => {}
             Self::Causal => {
                 let first_unseen = (query + 1 + keys).saturating_sub(of);
                 for (column, score) in scores.iter_mut().enumerate() {

@@ -9,6 +9,7 @@ mod mask;
 mod packed;
 #[cfg(test)]
 mod tests;
+mod uniform;
 #[cfg(feature = "cuda")]
 mod varlen;
 
@@ -16,7 +17,7 @@ pub use mask::{BlockMask, Mask};
 pub(in crate::ops) use packed::SideBySide;
 pub use packed::{cross_attention, self_attention};
 #[cfg(feature = "cuda")]
-pub(in crate::ops) use varlen::{Starts, packed_attention};
+pub(in crate::ops) use varlen::{Starts, packed_attention, packed_cross_attention};
 
 use super::parts::Parts;
 use super::pool::Buffer;
@@ -156,6 +157,12 @@ impl Attention {
 /// What scores are divided by is the square root of the heads' width.
 pub(in crate::ops) fn scale(width: usize) -> f32 {
     (width.max(1) as f32).sqrt().recip()
+}
+
+/// The same for kernels, which know nothing of a uniform mask: scores of 0 have equal weights, and no gradient.
+#[cfg(any(test, feature = "cuda"))]
+pub(in crate::ops) fn scale_for(mask: &Mask, width: usize) -> f32 {
+    if matches!(mask, Mask::Uniform) { 0.0 } else { scale(width) }
 }
 
 impl CustomOp3 for Attention {

@@ -73,7 +73,8 @@ impl SideBySide {
         Self { heads, width, q_stride: 3 * width, kv_stride: 3 * width, k_offset: width }
     }
 
-    fn kv(heads: usize, width: usize) -> Self {
+    /// Queries in rows of their own, keys and values in one.
+    pub(in crate::ops) fn kv(heads: usize, width: usize) -> Self {
         Self { heads, width, q_stride: width, kv_stride: 2 * width, k_offset: 0 }
     }
 

@@ -119,9 +119,10 @@ fn strided_views_equal_plain_candle() -> Result<()> {
 fn masks_equal_a_mask_of_scores() -> Result<()> {
     let blocks = BlockMask::new(3, &[vec![true, false, true], vec![false, false, false], vec![true, true, false]])?;
     for (queries, keys) in [(9, 9), (4, 9), (9, 4), (300, 300), (1, 1)] {
-        for mask in [Mask::Causal, Mask::Blocks(blocks.clone())] {
+        for mask in [Mask::Causal, Mask::Blocks(blocks.clone()), Mask::Uniform] {
             let sees = |query: usize, key: usize| match &mask {
                 Mask::Causal => key + queries <= query + keys,
+                Mask::Uniform => true,
                 _ => {
                     let (row, column) = (query / 3, key / 3);
                     row < 3 && column < 3 && [[1, 0, 1], [0, 0, 0], [1, 1, 0]][row][column] == 1
@@ -135,9 +136,10 @@ fn masks_equal_a_mask_of_scores() -> Result<()> {
                 let seen: Vec<f32> = bias.iter().map(|bias| f32::from(*bias == 0.0)).collect();
                 let bias = Tensor::from_vec(bias, (1, 1, queries, keys), &Device::Cpu)?;
                 let seen = Tensor::from_vec(seen, (1, 1, queries, keys), &Device::Cpu)?;
+                let scale = if matches!(mask, Mask::Uniform) { 0.0 } else { 3_f64.sqrt().recip() };
                 let empty = (1.0 - seen.max_keepdim(D::Minus1)?)?;
                 let plain = |t: &[Tensor]| {
-                    let scores = (t[0].matmul(&t[1].t()?)? / 3_f64.sqrt())?.broadcast_add(&bias)?;
+                    let scores = (t[0].matmul(&t[1].t()?)? * scale)?.broadcast_add(&bias)?;
                     let weights = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
                     let weights = weights.broadcast_mul(&seen)?;
                     let sum = weights.sum_keepdim(D::Minus1)?.broadcast_add(&empty)?;

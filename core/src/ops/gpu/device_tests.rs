@@ -122,6 +122,7 @@ fn activations() -> Result<()> {
         Activation::Elu,
         Activation::Relu,
         Activation::SwiGlu,
+        Activation::GeGlu,
     ] {
         for shape in [[1, 2], [31, 66], [129, 256]] {
             compare(&format!("{kind:?}"), BOTH, &[data(&shape, 1)?], &|t| Ok(ops::activation(kind, &t[0])?))?;

@@ -118,11 +118,11 @@ pub(in crate::ops) fn integers(device: &CudaDevice, count: usize) -> Result<(Cud
     Ok((CudaStorage { slice: CudaStorageSlice::U32(slice), device: device.clone() }, pointer))
 }
 
-/// Puts values of 32 bits on the device. The host doesn't wait: the driver copies them before it returns.
-pub(in crate::ops) fn upload(
+/// Puts values on the device. The host doesn't wait: the driver copies them before it returns.
+pub(in crate::ops) fn upload<const N: usize>(
     gpu: &dyn Gpu,
     what: &str,
-    values: impl IntoIterator<Item = [u8; 4]>,
+    values: impl IntoIterator<Item = [u8; N]>,
 ) -> Result<Box<dyn Memory>> {
     let bytes: Vec<u8> = values.into_iter().flatten().collect();
     let mut memory = gpu.allocate(what, bytes.len())?;

@@ -1,22 +1,23 @@
 //! The attention branch: norm, queries, keys and values, attention within each sequence, output map.
 
-use super::cpu::{add_bias, add_linear, at, linear_rows, norm, normed_linear_backward, residual_rows, scaled, tasks};
+use super::cpu::{add_bias, at, linear_rows, norm, normed_linear_backward, output_backward, output_forward, tasks};
+use super::heads::{Before, Columns, HeadNorms};
 use super::{LinearParameters, NormParameters, OP, Rows, Saved};
 use crate::ops::attention::cpu::{self as attention, Attend, Given, Job, Keys, STATISTICS};
 use crate::ops::attention::{Mask, SideBySide, scale};
-use crate::ops::layer_norm::cpu::STATISTICS as NORM_STATISTICS;
+use crate::ops::layer_norm::cpu::{Norm, STATISTICS as NORM_STATISTICS};
 use crate::ops::parts::Parts;
 use crate::ops::pool::Buffer;
-use crate::ops::product::{Matrix, Onto, product};
 use candle_core::{Result, Tensor, bail};
 
-/// `W_o attention(W_qkv norm(x)) + b_o`.
+/// `W_o attention(W_qkv norm(x)) + b_o`, with queries and keys normalised if there are norms for them.
 #[derive(Clone, Debug)]
 pub struct AttentionBranch {
     pub(super) norm: NormParameters,
     pub(super) qkv: LinearParameters,
     pub(super) out: LinearParameters,
     pub(super) heads: usize,
+    pub(super) head_norms: Option<HeadNorms>,
     pub(super) mask: Mask,
 }
 
@@ -39,7 +40,22 @@ impl AttentionBranch {
         norm.require(width)?;
         qkv.require("qkv", 3 * width, width)?;
         out.require("out", width, width)?;
-        Ok(Self { norm, qkv, out, heads, mask })
+        Ok(Self { norm, qkv, out, heads, head_norms: None, mask })
+    }
+
+    /// With norms of queries and keys, of the width of a head.
+    ///
+    /// # Errors
+    /// If they have another width.
+    pub fn with_head_norms(self, norms: HeadNorms) -> Result<Self> {
+        norms.require(self.lay().head_width())?;
+        Ok(Self { head_norms: Some(norms), ..self })
+    }
+
+    /// With the same parameters and another mask.
+    #[must_use]
+    pub fn with_mask(self, mask: Mask) -> Self {
+        Self { mask, ..self }
     }
 
     pub(super) fn width(&self) -> usize {
@@ -48,7 +64,8 @@ impl AttentionBranch {
 
     pub(super) fn parameters(&self) -> Vec<&Tensor> {
         let always = [&self.norm.gamma, &self.qkv.weight, &self.out.weight];
-        always.into_iter().chain(&self.norm.beta).chain(&self.qkv.bias).chain(&self.out.bias).collect()
+        let optional = self.norm.beta.iter().chain(&self.qkv.bias).chain(&self.out.bias);
+        always.into_iter().chain(optional).chain(self.head_norms.iter().flat_map(HeadNorms::parameters)).collect()
     }
 
     fn values<'a>(&self, p: &[&'a [f32]]) -> Values<'a> {
@@ -61,6 +78,7 @@ impl AttentionBranch {
             beta: next(self.norm.beta.is_some()),
             qkv_bias: next(self.qkv.bias.is_some()).unwrap_or_default(),
             out_bias: next(self.out.bias.is_some()).unwrap_or_default(),
+            heads: self.head_norms.as_ref().map(|norms| norms.values(&mut optional)),
         }
     }
 
@@ -73,10 +91,6 @@ impl AttentionBranch {
         Attend { width, scale: scale(width), mask: &self.mask, q: qkv, k: qkv, v: qkv }
     }
 
-    fn keys(rows: Rows<'_>) -> Vec<Keys> {
-        rows.sequences.each().map(|(_, tokens)| Keys::First(tokens)).collect()
-    }
-
     fn jobs<'a>(&self, rows: Rows<'_>, keys: &'a [Keys]) -> Vec<Job<'a>> {
         let lay = self.lay();
         rows.sequences.each().zip(keys).flat_map(|(place, keys)| lay.jobs(place, place, keys)).collect()
@@ -87,6 +101,10 @@ impl AttentionBranch {
         let (v, width) = (self.values(p), self.width());
         let count = rows.sequences.rows();
         let (mut normed_statistics, mut qkv) = (Buffer::new(count * NORM_STATISTICS), Buffer::new(3 * x.len()));
+        let mut before = self.head_norms.as_ref().map(|_| {
+            [0, width].map(|offset| Before::new(count, Columns { offset, stride: 3 * width, width }, self.heads))
+        });
+        let before_parts = before.as_mut().map(|before| before.each_mut().map(Before::parts));
         let (statistics_parts, qkv_parts) = (Parts::new(&mut normed_statistics), Parts::new(&mut qkv));
         let norm = norm(&self.norm, v.gamma, v.beta);
         tasks(count, |_, rows| {
@@ -97,47 +115,36 @@ impl AttentionBranch {
             let mut normed = Buffer::new(x.len());
             norm.forward_rows(x, &mut normed, statistics);
             linear_rows(&normed, v.qkv, v.qkv_bias, width, qkv);
+            for (before, norm) in before_parts.iter().flatten().zip(v.heads.iter().flatten()) {
+                // SAFETY: as above.
+                unsafe { before.forward(*norm, &rows, qkv) };
+            }
         });
         let (mut attended, mut statistics) = (Buffer::new(x.len()), Buffer::new(count * self.heads * STATISTICS));
-        let keys = Self::keys(rows);
+        let keys = rows.sequences.keys();
         attention::forward(self.attend(&qkv), &self.jobs(rows, &keys), &mut attended, &mut statistics);
         if let Some(y) = y {
-            let y = Parts::new(y);
-            tasks(count, |_, own| {
-                let range = at(&own, width);
-                // SAFETY: as above.
-                let y = unsafe { y.slice(range.clone()) };
-                let scales = rows.scales.map(|scales| &scales[own.clone()]);
-                residual_rows(&x[range.clone()], &attended[range], (v.out, v.out_bias), width, scales, y);
-            });
+            output_forward((v.out, v.out_bias), rows, x, &attended, y);
         }
-        vec![normed_statistics, qkv, attended, statistics]
+        Saved { buffers: vec![normed_statistics, qkv, attended, statistics], before }
     }
 
     pub(super) fn backward(&self, p: &[&[f32]], rows: Rows<'_>, x: &[f32], saved: Option<Saved>, gradient: &mut [f32]) {
         let saved = saved.unwrap_or_else(|| self.forward(p, rows, x, None));
-        let [normed_statistics, qkv, attended, statistics] = &saved[..] else { return };
-        let (v, width) = (self.values(p), self.width());
+        let [normed_statistics, qkv, attended, statistics] = &saved.buffers[..] else { return };
+        let v = self.values(p);
         let mut dqkv = Buffer::new(qkv.len());
         {
-            let scaled = scaled(gradient, rows.scales);
-            let dy = scaled.as_deref().unwrap_or(gradient);
-            let mut dattended = Buffer::new(x.len());
-            let parts = Parts::new(&mut dattended);
-            tasks(rows.sequences.rows(), |_, rows| {
-                let range = at(&rows, width);
-                // SAFETY: rows of a task are its alone.
-                let dattended = unsafe { parts.slice(range.clone()) };
-                let out = Matrix::row_major(v.out, width);
-                product(dattended, Matrix::row_major(&dy[range], width), out, 1.0, Onto::Nothing);
-            });
-            add_linear(&self.out, dy, attended);
-            add_bias(&self.out, dy);
-            let (keys, parts) = (Self::keys(rows), Parts::new(&mut dqkv));
+            let dattended = output_backward(&self.out, v.out, rows, attended, gradient);
+            let (keys, parts) = (rows.sequences.keys(), Parts::new(&mut dqkv));
             let given = Given { out: attended, statistics, dout: &dattended };
             // SAFETY: a job has the columns of its head in the rows of its sequence, and queries, keys and values have columns
             // of their own.
             unsafe { attention::backward(self.attend(qkv), &self.jobs(rows, &keys), given, [parts; 3]) };
+        }
+        if let (Some(norms), Some([queries, keys]), Some(values)) = (&self.head_norms, &saved.before, v.heads) {
+            queries.backward(&norms.queries, values[0], &mut dqkv);
+            keys.backward(&norms.keys, values[1], &mut dqkv);
         }
         add_bias(&self.qkv, &dqkv);
         let norm = norm(&self.norm, v.gamma, v.beta);
@@ -153,4 +160,5 @@ struct Values<'a> {
     qkv_bias: &'a [f32],
     out: &'a [f32],
     out_bias: &'a [f32],
+    heads: Option<[Norm<'a>; 2]>,
 }

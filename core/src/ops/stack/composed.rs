@@ -4,39 +4,44 @@
 //! the same choice: all activations, or the input of each branch, from which the branch is computed again. Tests run this on
 //! the CPU, with the operations that there are for it, against the stack.
 
-use super::{AttentionBranch, Branch, Keep, LinearParameters, MlpBranch, NormParameters, OP, Sequences};
+use super::places::Places;
+use super::{
+    AttentionBranch, Branch, Context, CrossAttentionBranch, HeadNorms, Keep, LinearParameters, MlpBranch,
+    NormParameters, OP, Sequences,
+};
 use crate::ops::activation::{Activation, activation};
-#[cfg(feature = "cuda")]
-use crate::ops::attention::Starts;
 use crate::ops::gradients::{self, Added};
 use crate::ops::kept::Kept;
 use crate::ops::slices::alike;
 use crate::ops::{linear, norm};
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, Result, Shape, Storage, Tensor, Var, bail};
+use candle_core::{CpuStorage, CudaStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor, Var, bail};
 use std::sync::Arc;
 
-/// As [`super::stack`], with `scales` per row.
+/// As [`super::stack_with_context`], with `scales` per row.
 pub(super) fn composed(
     x: &Tensor,
     branches: &[Branch],
     sequences: &Sequences,
+    context: Option<&Context>,
     scales: Vec<Option<Vec<f32>>>,
     keep: Keep,
 ) -> Result<Tensor> {
     if x.elem_count() == 0 {
         return Ok(x.clone());
     }
-    let places = Places::new(x, sequences)?;
+    let places = Arc::new(Places::new(x, sequences, context)?);
+    let rows = context.map(|context| context.rows.contiguous()).transpose()?;
     let mut x = x.contiguous()?;
     for (branch, scales) in branches.iter().zip(scales) {
         let scales = scales
             .map(|scales| Tensor::from_vec(scales, (sequences.rows(), 1), x.device())?.to_dtype(x.dtype()))
             .transpose()?;
         let step = Step { branch: branch.clone(), places: places.clone(), scales };
+        let context = rows.as_ref().filter(|_| matches!(branch, Branch::CrossAttention(_)));
         x = match keep {
-            Keep::All => step.forward(&x)?,
-            Keep::Inputs | Keep::Nothing => step.forward_again(x)?,
+            Keep::All => step.forward(&x, context)?,
+            Keep::Inputs | Keep::Nothing => step.forward_again(x, context)?,
         };
     }
     Ok(x)
@@ -52,11 +57,13 @@ struct Step {
 }
 
 impl Step {
-    /// `x + branch(x)`.
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (y, bias) = match &self.branch {
-            Branch::Attention(branch) => branch.composed(x, &self.places)?,
-            Branch::Mlp(branch) => branch.composed(x)?,
+    /// `x + branch(x)`. The context is there for the branches that look at it.
+    fn forward(&self, x: &Tensor, context: Option<&Tensor>) -> Result<Tensor> {
+        let (y, bias) = match (&self.branch, context) {
+            (Branch::Attention(branch), _) => branch.composed(x, &self.places)?,
+            (Branch::CrossAttention(branch), Some(context)) => branch.composed(x, context, &self.places)?,
+            (Branch::CrossAttention(_), None) => bail!("{OP}: cross-attention without a context"),
+            (Branch::Mlp(branch), _) => branch.composed(x)?,
         };
         match &self.scales {
             None => residual(&y, bias, x),
@@ -64,15 +71,19 @@ impl Step {
         }
     }
 
-    /// The same, of which the backward pass keeps `x` alone.
-    fn forward_again(self, x: Tensor) -> Result<Tensor> {
+    /// The same, of which the backward pass keeps `x` and the context alone.
+    fn forward_again(self, x: Tensor, context: Option<&Tensor>) -> Result<Tensor> {
         let Some(anchor) = self.branch.parameters().first().map(|parameter| (*parameter).clone()) else {
             bail!("{OP}: a branch without parameters");
         };
         let result = Kept::default();
-        result.set(self.forward(&x.detach())?.detach());
+        result.set(self.forward(&x.detach(), context.map(Tensor::detach).as_ref())?.detach());
+        let again = Again { step: self, result };
         // candle records an operation if one of its arguments has a gradient: data has none, a parameter does.
-        x.apply_op2(&anchor, Again { step: self, result })
+        match context {
+            Some(context) => x.apply_op3(context, &anchor, again),
+            None => x.apply_op2(&anchor, again),
+        }
     }
 }
 
@@ -80,8 +91,27 @@ impl AttentionBranch {
     /// What is added to `x`, and the bias that still has to be added to it.
     fn composed(&self, x: &Tensor, places: &Places) -> Result<(Tensor, Option<&Tensor>)> {
         let LinearParameters { weight, bias } = &self.qkv;
-        let qkv = linear(&self.norm.composed(x)?, weight, bias.as_ref())?;
+        let mut qkv = linear(&self.norm.composed(x)?, weight, bias.as_ref())?;
+        if let Some(HeadNorms { queries, keys }) = &self.head_norms {
+            let part = |number: usize| qkv.narrow(1, number * self.width(), self.width());
+            qkv = Tensor::cat(&[queries.of_heads(&part(0)?)?, keys.of_heads(&part(1)?)?, part(2)?], 1)?;
+        }
         let attended = places.attend(&qkv, self)?;
+        Ok((linear(&attended, &self.out.weight, None)?, self.out.bias.as_ref()))
+    }
+}
+
+impl CrossAttentionBranch {
+    /// As for attention.
+    fn composed(&self, x: &Tensor, context: &Tensor, places: &Places) -> Result<(Tensor, Option<&Tensor>)> {
+        let mut q = linear(&self.norm.composed(x)?, &self.q.weight, self.q.bias.as_ref())?;
+        let mut kv = linear(&self.context_norm.composed(context)?, &self.kv.weight, self.kv.bias.as_ref())?;
+        if let Some(HeadNorms { queries, keys }) = &self.head_norms {
+            let part = |number: usize| kv.narrow(1, number * self.width(), self.width());
+            q = queries.of_heads(&q)?;
+            kv = Tensor::cat(&[keys.of_heads(&part(0)?)?, part(1)?], 1)?;
+        }
+        let attended = places.attend_to_context(&q, &kv, self)?;
         Ok((linear(&attended, &self.out.weight, None)?, self.out.bias.as_ref()))
     }
 }
@@ -101,6 +131,11 @@ impl MlpBranch {
 impl NormParameters {
     fn composed(&self, x: &Tensor) -> Result<Tensor> {
         norm(self.kind, x, &self.gamma, self.beta.as_ref(), self.eps)
+    }
+
+    /// Each head of rows `[M, D]` by itself.
+    fn of_heads(&self, x: &Tensor) -> Result<Tensor> {
+        self.composed(&x.contiguous()?.reshape(((), self.gamma.elem_count()))?)?.reshape(x.shape())
     }
 }
 
@@ -123,30 +158,31 @@ impl Again {
     }
 }
 
-impl CustomOp2 for Again {
-    fn name(&self) -> &'static str {
-        OP
-    }
-
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+impl Again {
+    /// The result on the CPU.
+    fn on_cpu(&self) -> Result<(CpuStorage, Shape)> {
         self.take(|storage| match storage {
             Storage::Cpu(storage) => Some(storage.clone()),
             _ => None,
         })
     }
 
-    fn cuda_fwd(&self, _: &CudaStorage, _: &Layout, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
+    /// The result on a CUDA device.
+    fn on_cuda(&self) -> Result<(CudaStorage, Shape)> {
         self.take(|storage| match storage {
             Storage::Cuda(storage) => storage.try_clone(&Layout::contiguous(())).ok(),
             _ => None,
         })
     }
 
-    fn bwd(&self, x: &Tensor, _: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    /// Gradients of `x` and of the context; those of parameters are added.
+    fn gradients(&self, x: &Tensor, context: Option<&Tensor>, grad: &Tensor) -> Result<[Option<Tensor>; 2]> {
         gradients::require(OP)?;
-        let input = Var::from_tensor(&x.detach())?;
+        let var = |tensor: &Tensor| Var::from_tensor(&tensor.detach());
+        let (input, rows) = (var(x)?, context.map(var).transpose()?);
         // The gradient of Σ y grad is that of the branch for `grad`.
-        let store = (self.step.forward(input.as_tensor())? * grad.detach())?.sum_all()?.backward()?;
+        let y = self.step.forward(input.as_tensor(), rows.as_ref().map(|rows| rows.as_tensor()))?;
+        let store = (y * grad.detach())?.sum_all()?.backward()?;
         for parameter in self.step.branch.parameters() {
             if let Some(gradient) = store.get(parameter)
                 && gradients::add_tensor(parameter, gradient)? == Added::No
@@ -155,45 +191,69 @@ impl CustomOp2 for Again {
                 bail!("{OP}: the gradient of a parameter has nowhere to go");
             }
         }
-        Ok((store.get(input.as_tensor()).filter(|_| x.track_op()).map(Tensor::detach), None))
+        let own = |var: &Var, of: &Tensor| store.get(var.as_tensor()).filter(|_| of.track_op()).map(Tensor::detach);
+        Ok([own(&input, x), rows.zip(context).and_then(|(rows, context)| own(&rows, context))])
     }
 }
 
-/// Where sequences are, as attention needs it.
-struct Places {
-    #[cfg(feature = "cuda")]
-    starts: Option<Arc<Starts>>,
-    #[cfg(test)]
-    sequences: Sequences,
-}
-
-impl Places {
-    fn new(x: &Tensor, sequences: &Sequences) -> Result<Arc<Self>> {
-        #[cfg(feature = "cuda")]
-        let starts = match x.device() {
-            candle_core::Device::Cuda(device) => Some(Arc::new(Starts::new(device, sequences)?)),
-            _ => None,
-        };
-        #[cfg(not(feature = "cuda"))]
-        let _ = x;
-        Ok(Arc::new(Self {
-            #[cfg(feature = "cuda")]
-            starts,
-            #[cfg(test)]
-            sequences: sequences.clone(),
-        }))
+impl CustomOp2 for Again {
+    fn name(&self) -> &'static str {
+        OP
     }
 
-    /// `[M, 3 D]` -> `[M, D]`.
-    fn attend(&self, qkv: &Tensor, branch: &AttentionBranch) -> Result<Tensor> {
-        #[cfg(feature = "cuda")]
-        if let Some(starts) = &self.starts {
-            return crate::ops::attention::packed_attention(qkv, branch.heads, &branch.mask, starts);
-        }
-        #[cfg(test)]
-        return super::tests::attend(qkv, branch, &self.sequences);
-        #[cfg(not(test))]
-        bail!("{OP}: expected tensors on a CUDA device, not {qkv:?} for {branch:?}")
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.on_cpu()
+    }
+
+    fn cuda_fwd(&self, _: &CudaStorage, _: &Layout, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
+        self.on_cuda()
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [dx, _] = self.gradients(x, None, grad)?;
+        Ok((dx, None))
+    }
+}
+
+impl CustomOp3 for Again {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.on_cpu()
+    }
+
+    fn cuda_fwd(
+        &self,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.on_cuda()
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        context: &Tensor,
+        _: &Tensor,
+        _y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [dx, dcontext] = self.gradients(x, Some(context), grad)?;
+        Ok((dx, dcontext, None))
     }
 }
 

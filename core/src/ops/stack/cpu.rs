@@ -1,6 +1,6 @@
-//! What both branches are made of, on slices: tasks of rows, each of which goes through several steps while it is in the cache.
+//! What branches are made of, on slices: tasks of rows, each of which goes through several steps while it is in the cache.
 
-use super::{LinearParameters, NormParameters};
+use super::{LinearParameters, NormParameters, Rows};
 use crate::ops::gradients;
 use crate::ops::layer_norm::cpu::{Norm, STATISTICS};
 use crate::ops::linear::cpu as linear;
@@ -79,6 +79,45 @@ pub(super) fn scaled(gradient: &[f32], scales: Option<&[f32]>) -> Option<Buffer>
         }
         scaled
     })
+}
+
+/// The end of an attention branch: `y = x + scale (attended wᵀ + b)`.
+pub(super) fn output_forward(out: (&[f32], &[f32]), rows: Rows<'_>, x: &[f32], attended: &[f32], y: &mut [f32]) {
+    let (count, y) = (rows.sequences.rows(), Parts::new(y));
+    let width = x.len() / count.max(1);
+    tasks(count, |_, own| {
+        let range = at(&own, width);
+        // SAFETY: rows of a task are its alone.
+        let y = unsafe { y.slice(range.clone()) };
+        let scales = rows.scales.map(|scales| &scales[own]);
+        residual_rows(&x[range.clone()], &attended[range], out, width, scales, y);
+    });
+}
+
+/// The same backwards: the gradient of what was attended from that of the stream; adds those of the parameters.
+pub(super) fn output_backward(
+    parameters: &LinearParameters,
+    w: &[f32],
+    rows: Rows<'_>,
+    attended: &[f32],
+    gradient: &[f32],
+) -> Buffer {
+    let count = rows.sequences.rows();
+    let width = gradient.len() / count.max(1);
+    let scaled = scaled(gradient, rows.scales);
+    let dy = scaled.as_deref().unwrap_or(gradient);
+    let mut dattended = Buffer::new(gradient.len());
+    let parts = Parts::new(&mut dattended);
+    tasks(count, |_, rows| {
+        let range = at(&rows, width);
+        // SAFETY: rows of a task are its alone.
+        let dattended = unsafe { parts.slice(range.clone()) };
+        let w = Matrix::row_major(w, width);
+        product(dattended, Matrix::row_major(&dy[range], width), w, 1.0, Onto::Nothing);
+    });
+    add_linear(parameters, dy, attended);
+    add_bias(parameters, dy);
+    dattended
 }
 
 /// Adds the gradients of a linear map `h = x wᵀ + b`.

@@ -22,7 +22,9 @@ pub struct MlpBranch {
 }
 
 impl MlpBranch {
-    /// Shapes: `norm` of width D, `input` `[N, D]`, `output` `[D, N]`, or `[D, N / 2]` for [`Activation::SwiGlu`].
+    /// Shapes: `norm` of width D, `input` `[N, D]`, `output` `[D, N]`. For a gated activation `input` is `[2 N, D]`: its first N
+    /// rows give what goes through the function, its last N rows what that is multiplied by. In `W_2 (f(W_1 h) ⊙ W_3 h)` they
+    /// are `W_1` above `W_3`, and so is the bias.
     ///
     /// # Errors
     /// If shapes disagree.
@@ -98,14 +100,14 @@ impl MlpBranch {
             let scales = rows.scales.map(|scales| &scales[own]);
             residual_rows(x, &after, (v.output, v.output_bias), outputs, scales, y);
         });
-        std::iter::once(statistics).chain(before).collect()
+        Saved { buffers: std::iter::once(statistics).chain(before).collect(), before: None }
     }
 
     /// Without saved activations each task computes its own again: they are never all there at once.
     pub(super) fn backward(&self, p: &[&[f32]], rows: Rows<'_>, x: &[f32], saved: Option<Saved>, gradient: &mut [f32]) {
         let (v, width, (inputs, outputs)) = (self.values(p), self.width(), self.hidden());
         let row_count = rows.sequences.rows();
-        let mut saved = saved.unwrap_or_default().into_iter();
+        let mut saved = saved.map(|saved| saved.buffers).unwrap_or_default().into_iter();
         let kept_statistics = saved.next();
         let before = saved.next();
         let again = before.is_none();

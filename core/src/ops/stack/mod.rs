@@ -4,70 +4,39 @@
 //! padding. Between the branches nothing crosses candle's tape: activations lie in buffers that the next step uses again,
 //! gradients of parameters are added to [`super::Gradients`] by the matrix products themselves.
 //!
-//! Axes: `M` rows (tokens of all sequences), `D` width.
+//! Axes: `M` rows (tokens of all sequences), `D` width; `M_c` and `D_c` of the context, where there is one.
 
 mod attention;
 #[cfg(any(test, feature = "cuda"))]
 mod composed;
 pub(super) mod cpu;
+mod cross;
+mod heads;
 mod mlp;
+mod operation;
+#[cfg(any(test, feature = "cuda"))]
+mod places;
 #[cfg(feature = "cuda")]
 mod residual;
+mod sequences;
 #[cfg(test)]
 mod tests;
 
 pub use attention::AttentionBranch;
+pub use cross::CrossAttentionBranch;
+pub use heads::HeadNorms;
 pub use mlp::MlpBranch;
+pub use sequences::{Context, Sequences};
 
-use super::gradients;
+use super::kept::Kept;
 use super::layer_norm::NormKind;
 use super::pool::Buffer;
-use super::slices::{require_f32, values, with_all, zeros};
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
-use std::sync::{Arc, Mutex, PoisonError};
+use super::slices::require_f32;
+use candle_core::{Result, Tensor, bail};
+use operation::Stack;
+use std::sync::Arc;
 
 const OP: &str = "stack";
-
-/// Where sequences begin and end among the rows.
-#[derive(Clone, Debug)]
-pub struct Sequences {
-    /// One more than there are sequences.
-    starts: Arc<[usize]>,
-}
-
-impl Sequences {
-    /// Sequences of these lengths, one after the other.
-    pub fn new(lengths: impl IntoIterator<Item = usize>) -> Self {
-        let ends = lengths.into_iter().scan(0, |end, length| {
-            *end += length;
-            Some(*end)
-        });
-        Self { starts: std::iter::once(0).chain(ends).collect() }
-    }
-
-    /// How many sequences there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.starts.len() - 1
-    }
-
-    /// Whether there is no sequence.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// All tokens.
-    #[must_use]
-    pub fn rows(&self) -> usize {
-        self.starts.last().copied().unwrap_or(0)
-    }
-
-    /// First row and number of rows of each.
-    pub(super) fn each(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.starts.windows(2).map(|pair| (pair[0], pair[1] - pair[0]))
-    }
-}
 
 /// A normalisation with its parameters.
 #[derive(Clone, Debug)]
@@ -96,6 +65,8 @@ pub struct LinearParameters {
 pub enum Branch {
     /// Attention of the tokens of each sequence to each other.
     Attention(AttentionBranch),
+    /// Attention of the tokens of each sequence to those of a sequence of the context.
+    CrossAttention(CrossAttentionBranch),
     /// An MLP on each token.
     Mlp(MlpBranch),
 }
@@ -118,15 +89,38 @@ struct Rows<'a> {
     sequences: &'a Sequences,
     /// What each row of the branch is multiplied by before it is added; 1 without.
     scales: Option<&'a [f32]>,
+    context: ContextRows<'a>,
+}
+
+/// What the rows of the context are; nothing without.
+#[derive(Clone, Copy)]
+struct ContextRows<'a> {
+    values: &'a [f32],
+    sequences: &'a Sequences,
+    /// For each sequence of the stream.
+    of: &'a [usize],
 }
 
 /// Activations of a branch.
-type Saved = Vec<Buffer>;
+struct Saved {
+    buffers: Vec<Buffer>,
+    /// Queries and keys before they were normalised, if they are.
+    before: Option<[heads::Before; 2]>,
+}
 
 impl Branch {
+    fn width(&self) -> usize {
+        match self {
+            Self::Attention(branch) => branch.width(),
+            Self::CrossAttention(branch) => branch.width(),
+            Self::Mlp(branch) => branch.width(),
+        }
+    }
+
     fn parameters(&self) -> Vec<&Tensor> {
         match self {
             Self::Attention(branch) => branch.parameters(),
+            Self::CrossAttention(branch) => branch.parameters(),
             Self::Mlp(branch) => branch.parameters(),
         }
     }
@@ -135,15 +129,24 @@ impl Branch {
     fn forward(&self, p: &[&[f32]], rows: Rows<'_>, x: &[f32], y: &mut [f32], keep: bool) -> Saved {
         match self {
             Self::Attention(branch) => branch.forward(p, rows, x, Some(y)),
+            Self::CrossAttention(branch) => branch.forward(p, rows, x, Some(y)),
             Self::Mlp(branch) => branch.forward(p, rows, x, y, keep),
         }
     }
 
-    /// Turns the gradient of the output into that of the input, in place, and adds those of the parameters. What isn't saved is
-    /// computed again.
-    fn backward(&self, p: &[&[f32]], rows: Rows<'_>, x: &[f32], saved: Option<Saved>, gradient: &mut [f32]) {
+    /// Turns the gradient of the output into that of the input, in place, and adds those of the context and of the parameters.
+    /// What isn't saved is computed again.
+    fn backward(
+        &self,
+        p: &[&[f32]],
+        rows: Rows<'_>,
+        x: &[f32],
+        saved: Option<Saved>,
+        [gradient, dcontext]: [&mut [f32]; 2],
+    ) {
         match self {
             Self::Attention(branch) => branch.backward(p, rows, x, saved, gradient),
+            Self::CrossAttention(branch) => branch.backward(p, rows, x, saved, [gradient, dcontext]),
             Self::Mlp(branch) => branch.backward(p, rows, x, saved, gradient),
         }
     }
@@ -158,11 +161,37 @@ impl Branch {
 /// Gradients of the parameters are added to [`super::Gradients`] alone: a plain `Tensor::backward` is an error.
 ///
 /// # Errors
-/// If shapes disagree, or for another type of number or another device.
+/// If shapes disagree, a branch attends to a context, or for another type of number or another device.
 pub fn stack(
     x: &Tensor,
     branches: &Arc<[Branch]>,
     sequences: &Sequences,
+    scales: Vec<Option<Vec<f32>>>,
+    keep: Keep,
+) -> Result<Tensor> {
+    apply(x, branches, sequences, None, scales, keep)
+}
+
+/// [`stack`] with a context for branches of cross-attention, differentiable in its rows, too.
+///
+/// # Errors
+/// As [`stack`]; and if the context doesn't fit the sequences.
+pub fn stack_with_context(
+    x: &Tensor,
+    branches: &Arc<[Branch]>,
+    sequences: &Sequences,
+    context: &Context,
+    scales: Vec<Option<Vec<f32>>>,
+    keep: Keep,
+) -> Result<Tensor> {
+    apply(x, branches, sequences, Some(context), scales, keep)
+}
+
+fn apply(
+    x: &Tensor,
+    branches: &Arc<[Branch]>,
+    sequences: &Sequences,
+    context: Option<&Context>,
     scales: Vec<Option<Vec<f32>>>,
     keep: Keep,
 ) -> Result<Tensor> {
@@ -179,13 +208,20 @@ pub fn stack(
     if scales.len() != branches.len() || scales.iter().flatten().any(|scales| scales.len() != sequences.len()) {
         bail!("{OP}: expected scales for {} branches and {} sequences each", branches.len(), sequences.len());
     }
+    if let Some(context) = context {
+        require_f32(OP, "context", &context.rows)?;
+        context.require(sequences)?;
+    }
     for (number, branch) in branches.iter().enumerate() {
-        let expected = match branch {
-            Branch::Attention(branch) => branch.width(),
-            Branch::Mlp(branch) => branch.width(),
-        };
+        let expected = branch.width();
         if expected != width {
             bail!("{OP}: expected `x` of width {expected} for branch {number}, got {:?}", x.dims());
+        }
+        if let Branch::CrossAttention(branch) = branch {
+            let (expected, got) = (branch.context_width(), context.map(|context| context.rows.dims()));
+            if got.is_none_or(|got| got[1] != expected) {
+                bail!("{OP}: expected a context of width {expected} for branch {number}, got {got:?}");
+            }
         }
     }
     let Some(anchor) = branches.first().and_then(|branch| branch.parameters().first().copied().cloned()) else {
@@ -197,106 +233,25 @@ pub fn stack(
     let scales: Vec<Option<Vec<f32>>> = scales.into_iter().map(|scales| scales.map(per_row)).collect();
     #[cfg(feature = "cuda")]
     if x.device().is_cuda() {
-        return composed::composed(x, branches, sequences, scales, keep);
+        return composed::composed(x, branches, sequences, context, scales, keep);
     }
-    let op = Stack { branches: branches.clone(), sequences: sequences.clone(), scales, keep, kept: Mutex::new(None) };
+    let (context_sequences, of) = match context {
+        Some(context) => (context.sequences.clone(), context.of.clone()),
+        None => (Sequences::new([]), Vec::new()),
+    };
+    let op = Stack {
+        branches: branches.clone(),
+        sequences: sequences.clone(),
+        context_sequences,
+        of,
+        scales,
+        keep,
+        kept: Kept::default(),
+    };
     // candle records an operation if one of its arguments has a gradient: data has none, a parameter does.
-    x.contiguous()?.apply_op2(&anchor, op)
-}
-
-struct Stack {
-    branches: Arc<[Branch]>,
-    sequences: Sequences,
-    /// Per branch, for each row.
-    scales: Vec<Option<Vec<f32>>>,
-    keep: Keep,
-    kept: Mutex<Option<Vec<Kept>>>,
-}
-
-/// What the forward pass leaves to the backward pass of one branch.
-struct Kept {
-    /// None for the first branch, whose input candle has.
-    input: Option<Buffer>,
-    saved: Option<Saved>,
-}
-
-impl Stack {
-    /// Calls `f` with the values of all parameters, those of each branch together.
-    fn with_parameters<R>(&self, f: impl FnOnce(&[&[&[f32]]]) -> R) -> Result<R> {
-        let tensors: Vec<Vec<&Tensor>> = self.branches.iter().map(Branch::parameters).collect();
-        with_all(OP, &tensors.concat(), |mut values| {
-            let mut each = Vec::with_capacity(tensors.len());
-            for own in &tensors {
-                let (first, rest) = values.split_at(own.len());
-                each.push(first);
-                values = rest;
-            }
-            f(&each)
-        })
-    }
-
-    fn rows(&self, branch: usize) -> Rows<'_> {
-        Rows { sequences: &self.sequences, scales: self.scales.get(branch).and_then(Option::as_deref) }
-    }
-
-    fn forward(&self, parameters: &[&[&[f32]]], x: &[f32], y: &mut [f32], keep: Keep) -> Vec<Kept> {
-        let mut kept = Vec::new();
-        let mut current: Option<Buffer> = None;
-        for (number, (branch, p)) in self.branches.iter().zip(parameters).enumerate() {
-            let input = current.as_deref().unwrap_or(x);
-            let last = number + 1 == self.branches.len();
-            let mut next = (!last).then(|| Buffer::new(x.len()));
-            let output = next.as_deref_mut().unwrap_or(&mut *y);
-            let saved = branch.forward(p, self.rows(number), input, output, keep == Keep::All);
-            if keep != Keep::Nothing {
-                kept.push(Kept { input: current.take(), saved: (keep == Keep::All).then_some(saved) });
-            }
-            current = next;
-        }
-        kept
-    }
-
-    fn backward(&self, parameters: &[&[&[f32]]], x: &[f32], mut kept: Vec<Kept>, gradient: &mut [f32]) {
-        for (number, (branch, p)) in self.branches.iter().zip(parameters).enumerate().rev() {
-            let Some(Kept { input, saved }) = kept.pop() else { return };
-            let (rows, input) = (self.rows(number), input.as_deref().unwrap_or(x));
-            branch.backward(p, rows, input, saved, gradient);
-        }
-    }
-}
-
-impl CustomOp2 for Stack {
-    fn name(&self) -> &'static str {
-        OP
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = values(OP, x, layout)?;
-        let mut y = zeros(x.len());
-        let kept = self.with_parameters(|parameters| self.forward(parameters, x, &mut y, self.keep))?;
-        if self.keep != Keep::Nothing {
-            *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
-        }
-        Ok((CpuStorage::F32(y), layout.shape().clone()))
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        gradients::require(OP)?;
-        let grad = grad.contiguous()?;
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let gradient = with_all(OP, &[x, &grad], |slices| {
-            let (x, mut gradient) = (slices[0], slices[1].to_vec());
-            self.with_parameters(|parameters| {
-                let again = || {
-                    let mut y = Buffer::new(x.len());
-                    self.forward(parameters, x, &mut y, Keep::Inputs)
-                };
-                self.backward(parameters, x, kept.unwrap_or_else(again), &mut gradient);
-            })?;
-            Ok::<_, candle_core::Error>(gradient)
-        })??;
-        let dx = if x.track_op() { Some(Tensor::from_vec(gradient, x.shape(), x.device())?) } else { None };
-        Ok((dx, None))
+    match context {
+        Some(context) => x.contiguous()?.apply_op3(&context.rows.contiguous()?, &anchor, op),
+        None => x.contiguous()?.apply_op2(&anchor, op),
     }
 }
 
