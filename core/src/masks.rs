@@ -34,6 +34,9 @@ impl TokenMask {
 pub struct Masks {
     /// By modality.
     pub modality: BTreeMap<String, TokenMask>,
+    /// Whether targets see each other with equal weights instead of by what they are, as inference with the reference
+    /// implementation of AION-1 has it; training never does.
+    pub uniform: bool,
 }
 
 impl Masks {

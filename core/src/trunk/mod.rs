@@ -5,6 +5,7 @@
 mod attention;
 mod block;
 mod encoder;
+mod encoder_decoder;
 mod fused;
 mod packed;
 mod pool;
@@ -14,6 +15,7 @@ mod towers;
 
 pub use block::{Block, Norm};
 pub use encoder::{Encoder, EncoderConfig};
+pub use encoder_decoder::{Encoded, EncoderDecoder, EncoderDecoderConfig, EncoderPool, Nonlinearity};
 pub use fused::{Fused, FusedConfig};
 pub use pool::{Pool, PoolKind};
 pub use towers::{Towers, TowersConfig};

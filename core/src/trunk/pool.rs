@@ -94,7 +94,7 @@ impl Pool {
 }
 
 /// Mean over the valid tokens.
-fn mean(x: &Tensor, valid: &Tensor) -> Result<Tensor> {
+pub(super) fn mean(x: &Tensor, valid: &Tensor) -> Result<Tensor> {
     let weights = valid.to_device(x.device())?.to_dtype(DType::F32)?.unsqueeze(2)?;
     let count = weights.sum(1)?.clamp(1f32, f32::MAX)?;
     let x = x.to_dtype(DType::F32)?;
