@@ -6,7 +6,8 @@ use panchroma_core::{Parameters, Pooled, TokenSet};
 const WIDTH: usize = 6;
 
 fn features(targets: Vec<Targets>, batch: usize) -> Result<Features> {
-    let joint = Pooled { vectors: Tensor::zeros((batch, WIDTH), DType::F32, &Device::Cpu)?, present: vec![true; batch] };
+    let joint =
+        Pooled { vectors: Tensor::zeros((batch, WIDTH), DType::F32, &Device::Cpu)?, present: vec![true; batch] };
     let tokens = TokenSet { batch, segments: Vec::new() };
     Ok(Features { view: View::Masked, modality: BTreeMap::new(), joint, tokens, targets })
 }
@@ -84,7 +85,9 @@ fn what_is_not_a_target_is_not_predicted_and_nothing_asked_is_no_loss() -> Resul
 fn a_code_beyond_the_vocabulary_names_it() -> Result<()> {
     let (head, _) = head("masked", &["a", "b"], WIDTH, "")?;
     let mut batch = batch()?;
-    batch.tokens.insert("a".into(), Tokens::codes(Tensor::new(&[[9u32, 0, 0], [0, 0, 0]], &Device::Cpu)?, vec![true; 2])?);
+    batch
+        .tokens
+        .insert("a".into(), Tokens::codes(Tensor::new(&[[9u32, 0, 0], [0, 0, 0]], &Device::Cpu)?, vec![true; 2])?);
     let a = Targets { modality: "a".into(), places: vec![(0, 0)], vectors: vectors(1, 0.0)?.as_tensor().clone() };
     let error = head.forward(&features(vec![a], 2)?, &batch, &Forward::evaluate()).expect_err("refused").to_string();
     assert!(error.contains("tokens of `a`") && error.contains("below 4") && error.contains('9'), "{error}");
@@ -93,9 +96,12 @@ fn a_code_beyond_the_vocabulary_names_it() -> Result<()> {
 
 #[test]
 fn bad_keys_point_at_themselves() {
-    for (toml, part) in
-        [("targets = [\"c\"]", "`c`"), ("targets = []", "at least one"), ("label_smoothing = 2.0", "below 1"), ("los = 1", "los")]
-    {
+    for (toml, part) in [
+        ("targets = [\"c\"]", "`c`"),
+        ("targets = []", "at least one"),
+        ("label_smoothing = 2.0", "below 1"),
+        ("los = 1", "los"),
+    ] {
         let error = head("masked", &["a", "b"], WIDTH, toml).err().expect("refused").to_string();
         assert!(error.contains(part), "{toml}: {error}");
     }

@@ -49,7 +49,11 @@ impl<'a> Builder<'a> {
     }
 
     /// The branches of the decoder, with `mask` among the targets.
-    pub(super) fn decoder(config: &'a EncoderDecoderConfig, parameters: &Parameters, mask: &Mask) -> Result<Vec<Branch>> {
+    pub(super) fn decoder(
+        config: &'a EncoderDecoderConfig,
+        parameters: &Parameters,
+        mask: &Mask,
+    ) -> Result<Vec<Branch>> {
         let this = Self { config, branches: 3 * config.decoder_depth };
         let mut branches = Vec::with_capacity(this.branches);
         for number in 0..config.decoder_depth {
@@ -65,7 +69,14 @@ impl<'a> Builder<'a> {
         Ok(Norm::new(width, self.config.norm_bias, &parameters.pp(name))?.0)
     }
 
-    fn map(&self, name: &str, [outputs, inputs]: [usize; 2], scale: f64, bias: bool, p: &Parameters) -> Result<LinearParameters> {
+    fn map(
+        &self,
+        name: &str,
+        [outputs, inputs]: [usize; 2],
+        scale: f64,
+        bias: bool,
+        p: &Parameters,
+    ) -> Result<LinearParameters> {
         let init = Init::Normal { std: (inputs as f64).powf(-0.5) * scale };
         let bias = bias.then(|| p.get(&format!("{name}.bias"), &[outputs], Init::Zeros, Decay::No)).transpose()?;
         Ok(LinearParameters { weight: p.get(&format!("{name}.weight"), &[outputs, inputs], init, Decay::Yes)?, bias })

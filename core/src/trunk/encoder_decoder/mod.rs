@@ -21,7 +21,7 @@ use crate::ops::stack::{Branch, Context, stack_with_context};
 use crate::ops::{self, Keep, Mask, Sequences};
 use crate::tokens::scatter_rows;
 use crate::{
-    Decay, Descriptor, Error, Features, Forward, Init, Masks, Mode, Parameters, Pooled, Result, Section, Segment, Targets,
+    Decay, Descriptor, Error, Features, Forward, Init, Masks, Mode, Pooled, Result, Section, Segment, Targets,
     TokenMask, TokenSet, View,
 };
 use blocks::{Builder, Norm, with_mask};
@@ -92,7 +92,8 @@ impl EncoderDecoder {
         };
         let apart = context.modalities.iter().filter(|_| !config.share_modality_embeddings);
         let decoder_modality = p.pp("decoder_modality");
-        let modality = apart.map(|(name, _)| Ok((name.clone(), decoder_modality.get(name, &[width], Init::Zeros, Decay::No)?)));
+        let modality =
+            apart.map(|(name, _)| Ok((name.clone(), decoder_modality.get(name, &[width], Init::Zeros, Decay::No)?)));
         let map = p.pp("context");
         Ok(Self {
             encoder: Builder::encoder(&config, &p.pp("encoder"))?.into(),
@@ -123,10 +124,18 @@ impl EncoderDecoder {
     ///
     /// # Errors
     /// If nothing is given, or an object has more tokens than `pad`.
-    pub fn encode(&self, tokens: &TokenSet, masks: Option<&Masks>, pad: Option<usize>, context: &Forward) -> Result<Encoded> {
+    pub fn encode(
+        &self,
+        tokens: &TokenSet,
+        masks: Option<&Masks>,
+        pad: Option<usize>,
+        context: &Forward,
+    ) -> Result<Encoded> {
         let chosen = Chosen::new(tokens, masks, |mask: &TokenMask| &mask.input)?;
         let registers = self.config.registers;
-        let mut x = chosen.gather(tokens, self.registers_in(tokens)?.as_ref(), |s| Some(s.embedded.clone()))?.ok_or_else(empty)?;
+        let mut x = chosen
+            .gather(tokens, self.registers_in(tokens)?.as_ref(), |s| Some(s.embedded.clone()))?
+            .ok_or_else(empty)?;
         let nowhere = self.registers_in(tokens)?.map(|r| r.zeros_like()).transpose()?;
         let mut place = chosen.gather(tokens, nowhere.as_ref(), |s| s.place.clone())?;
         let lengths = chosen.lengths();
@@ -177,7 +186,14 @@ impl EncoderDecoder {
     }
 
     /// Vectors of what is asked for, in the order of objects.
-    fn decode(&self, encoded: &Encoded, queries: &Tensor, asked: &Chosen, masks: &Masks, context: &Forward) -> Result<Tensor> {
+    fn decode(
+        &self,
+        encoded: &Encoded,
+        queries: &Tensor,
+        asked: &Chosen,
+        masks: &Masks,
+        context: &Forward,
+    ) -> Result<Tensor> {
         let (sequences, of): (Vec<usize>, Vec<usize>) = if self.config.decoder_separate && !masks.uniform {
             asked.by_modality().map(|(object, count)| (count, object)).unzip()
         } else {
@@ -309,7 +325,10 @@ impl Trunk for EncoderDecoder {
             for row in &segment.rows {
                 present[*row as usize] = true;
             }
-            modality.insert(segment.modality.clone(), Pooled { vectors: scatter_rows(&own, &segment.rows, batch)?, present });
+            modality.insert(
+                segment.modality.clone(),
+                Pooled { vectors: scatter_rows(&own, &segment.rows, batch)?, present },
+            );
         }
         Ok(Features { view, modality, joint, tokens: TokenSet { batch, segments }, targets: Vec::new() })
     }

@@ -56,7 +56,9 @@ impl Chosen {
 
     /// Objects of each segment in which something was chosen, with how many: in the order of the rows.
     pub(super) fn by_modality(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        let own = |(object, counts): (usize, &'_ Vec<usize>)| counts.iter().map(move |count| (object, *count)).collect::<Vec<_>>();
+        let own = |(object, counts): (usize, &'_ Vec<usize>)| {
+            counts.iter().map(move |count| (object, *count)).collect::<Vec<_>>()
+        };
         self.counts.iter().enumerate().flat_map(own).filter(|(_, count)| *count > 0)
     }
 
@@ -67,7 +69,11 @@ impl Chosen {
             let Some(x) = of(segment).filter(|_| !places.is_empty()) else { continue };
             let (n, t, d) = x.dims3()?;
             let x = x.reshape((n * t, d))?;
-            rows.push(if places.len() == n * t { x } else { ops::gather(&x, &Tensor::new(places.as_slice(), &Device::Cpu)?)? });
+            rows.push(if places.len() == n * t {
+                x
+            } else {
+                ops::gather(&x, &Tensor::new(places.as_slice(), &Device::Cpu)?)?
+            });
         }
         Ok(rows)
     }

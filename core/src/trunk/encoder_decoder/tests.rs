@@ -1,5 +1,6 @@
 use super::*;
-use crate::{TokenSpec, ops::Gradients};
+use crate::ops::Gradients;
+use crate::{Parameters, TokenSpec};
 
 const WIDTH: usize = 8;
 
@@ -8,7 +9,8 @@ fn trunk(toml: &str) -> Result<(EncoderDecoder, Parameters)> {
     let modalities: Vec<(String, TokenSpec)> =
         ["a", "b"].iter().map(|m| ((*m).to_owned(), TokenSpec::codes(7, 4))).collect();
     let context = TrunkContext { modalities: &modalities, parameters: &parameters };
-    let head = format!("kind = \"encoder_decoder\"\nwidth = {WIDTH}\nheads = 2\nencoder_depth = 2\ndecoder_depth = 2\n{toml}");
+    let head =
+        format!("kind = \"encoder_decoder\"\nwidth = {WIDTH}\nheads = 2\nencoder_depth = 2\ndecoder_depth = 2\n{toml}");
     Ok((EncoderDecoder::new(&Section::from_toml("trunk", &head)?, &context)?, parameters))
 }
 
