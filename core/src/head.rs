@@ -23,6 +23,11 @@ pub struct HeadContext<'a> {
 /// in a space that the modalities share: retrieval and `panchroma embed` use them.
 pub const EMBEDDING: &str = "embedding.";
 
+/// Predictions of this name, with that of a measure behind it, are `[B, 2]` f32: for each object a sum and by what it is to be divided,
+/// both 0 where there is nothing to measure. The measure of any number of objects is the sum of the former over the sum of the latter.
+/// Codecs give them in evaluation: `NAME` of what they reconstruct, and `NAME.BASELINE` of simpler guesses, such as `error.constant`.
+pub const SUMS: &str = "sums.";
+
 /// What a head gives for one batch.
 #[derive(Clone, Debug, Default)]
 pub struct HeadOutput {

@@ -46,7 +46,7 @@ pub use device::{DeviceChoice, DeviceError};
 pub use error::{Error, Result};
 pub use experiment::{Experiment, RunConfig};
 pub use features::{Features, Pooled, Targets, View};
-pub use head::{Head, HeadContext, HeadOutput};
+pub use head::{Head, HeadContext, HeadOutput, SUMS};
 pub use masking::{Masking, MaskingConfig};
 pub use masks::{Masks, TokenMask};
 pub use modality::{Modality, ModalityContext, Mode, PrepareContext};

@@ -87,7 +87,8 @@ pub trait Tokenizer: Send + Sync {
     }
 
     /// The loss and metrics of a codec's own training on these arrays, differentiable in its parameters; `None` if the batch had
-    /// nothing to learn from. Called only if [`Self::learns`].
+    /// nothing to learn from. Called only if [`Self::learns`]. In evaluation nothing is drawn but from `context`, and predictions may hold
+    /// [`crate::SUMS`], from which the results of a codec are made.
     ///
     /// # Errors
     /// If `arrays` is not what [`TokenizerContext::arrays`] said.

@@ -6,6 +6,7 @@
 
 mod bootstrap;
 mod classification;
+mod codes;
 mod regression;
 mod retrieval;
 #[cfg(test)]
@@ -13,5 +14,6 @@ mod tests;
 
 pub use bootstrap::{Interval, bootstrap};
 pub use classification::{accuracy, balanced_accuracy, confusion, macro_f1, roc_auc};
+pub use codes::{CodeCounts, CodeUse};
 pub use regression::{mae, r2, rmse};
 pub use retrieval::{median_rank, retrieval_ranks, top_k};

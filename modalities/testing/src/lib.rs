@@ -9,6 +9,7 @@
 
 #![expect(clippy::panic, reason = "this crate is part of tests, a panic is how they report")]
 
+mod codec;
 mod compare;
 mod descriptor;
 mod objects;

@@ -4,8 +4,8 @@ use crate::compare::{arrays_bits, flat_f64, measured, same_rows, tokens_bits};
 use crate::objects::Objects;
 use candle_core::Tensor;
 use panchroma_core::{
-    Arrays, ArraysSpec, Encoding, Forward, Modality, ModalityContext, Mode, PrepareContext, Registry, Rows, Section,
-    TokenKind, TokenSpec, TokenValues, Tokenizer, TokenizerContext, Tokens, Values,
+    Arrays, ArraysSpec, Encoding, Forward, Modality, ModalityContext, Mode, Parameters, PrepareContext, Registry, Rows,
+    Section, TokenKind, TokenSpec, TokenValues, Tokenizer, TokenizerContext, Tokens, Values,
 };
 
 /// What [`conformance`] is to check.
@@ -21,7 +21,8 @@ pub struct Case<'a> {
     /// coordinates that are known at masked places too, such as a grid of wavelengths.
     pub measured: &'a [&'a str],
     /// Largest error of [`Tokenizer::reconstruct`] in the `measured` fields where they are valid,
-    /// as a share of max(1, |value|); `None` if the tokenizer can't reconstruct.
+    /// as a share of max(1, |value|); `None` if the tokenizer can't reconstruct. A codec that learns is asked before it has learned, at
+    /// the places of the arrays themselves.
     pub reconstruction: Option<f64>,
 }
 
@@ -42,13 +43,14 @@ pub fn build_modality(toml: &str) -> Box<dyn Modality> {
 /// If it can't be built.
 #[must_use]
 pub fn build_tokenizer(toml: &str, arrays: &ArraysSpec) -> Box<dyn Tokenizer> {
+    build_with(toml, arrays, &Parameters::new(0, &candle_core::Device::Cpu))
+}
+
+/// The same, with its parameters in a store of the caller's.
+pub(crate) fn build_with(toml: &str, arrays: &ArraysSpec, parameters: &Parameters) -> Box<dyn Tokenizer> {
     let registry = Registry::linked().unwrap_or_else(|e| panic!("{e}"));
     let section = Section::from_toml("modality.test.tokenizer", toml).unwrap_or_else(|e| panic!("{e}"));
-    let context = TokenizerContext {
-        modality: "test",
-        arrays,
-        parameters: &panchroma_core::Parameters::new(0, &candle_core::Device::Cpu),
-    };
+    let context = TokenizerContext { modality: "test", arrays, parameters };
     registry.tokenizers.build(&section, &context).unwrap_or_else(|e| panic!("{e}"))
 }
 
@@ -74,18 +76,22 @@ pub fn conformance(case: &Case<'_>) {
     suite.permuting_the_batch_permutes_the_result();
     suite.same_input_same_bits();
     suite.restoring_what_was_fitted_gives_the_same_bits();
+    suite.a_restored_tokenizer_gives_the_same_bits();
     suite.odd_batches_work();
     suite.bad_numbers_stay_outside();
     suite.masked_values_reach_no_valid_token();
     suite.nothing_measured_means_no_valid_token();
     suite.reconstruction_is_as_good_as_stated();
+    if suite.tokenizer.learns() {
+        suite.a_codec_learns();
+    }
 }
 
-struct Suite<'a> {
-    case: &'a Case<'a>,
+pub(crate) struct Suite<'a> {
+    pub(crate) case: &'a Case<'a>,
     modality: Box<dyn Modality>,
-    tokenizer: Box<dyn Tokenizer>,
-    spec: ArraysSpec,
+    pub(crate) tokenizer: Box<dyn Tokenizer>,
+    pub(crate) spec: ArraysSpec,
     token_spec: TokenSpec,
 }
 
@@ -94,17 +100,23 @@ impl<'a> Suite<'a> {
         let modality = fitted(case.modality, &case.objects.rows());
         let spec = modality.spec();
         assert_eq!(spec, build_modality(case.modality).spec(), "fitting must not change the spec");
-        let tokenizer = build_tokenizer(case.tokenizer, &spec);
+        let mut tokenizer = build_tokenizer(case.tokenizer, &spec);
         let token_spec = tokenizer.spec();
+        if tokenizer.fits() {
+            let context = PrepareContext { mode: Mode::Evaluate, seed: 7, epoch: 0, modality: "test" };
+            let mut arrays = std::iter::once(modality.prepare(&case.objects.rows(), &context));
+            tokenizer.fit(&mut arrays).unwrap_or_else(|e| panic!("fit of the tokenizer: {e}"));
+            assert_eq!(tokenizer.spec(), token_spec, "fitting must not change the spec");
+        }
         Self { case, modality, tokenizer, spec, token_spec }
     }
 
-    fn prepare(&self, objects: &Objects, mode: Mode) -> Arrays {
+    pub(crate) fn prepare(&self, objects: &Objects, mode: Mode) -> Arrays {
         let context = PrepareContext { mode, seed: 7, epoch: 3, modality: "test" };
         self.modality.prepare(&objects.rows(), &context).unwrap_or_else(|e| panic!("prepare: {e}"))
     }
 
-    fn tokenize(&self, arrays: &Arrays) -> Tokens {
+    pub(crate) fn tokenize(&self, arrays: &Arrays) -> Tokens {
         self.tokenizer.tokenize(arrays, &Forward::evaluate()).unwrap_or_else(|e| panic!("tokenize: {e}"))
     }
 
@@ -236,6 +248,18 @@ impl<'a> Suite<'a> {
         assert_eq!(restored.fitted().to_string(), text, "what was restored is what was fitted");
     }
 
+    fn a_restored_tokenizer_gives_the_same_bits(&self) {
+        let mut restored = build_tokenizer(self.case.tokenizer, &self.spec);
+        let fitted = self.tokenizer.fitted();
+        assert_eq!(self.tokenizer.fits(), !fitted.is_null(), "what `fit` learned goes into the checkpoint");
+        restored.restore(&fitted).unwrap_or_else(|e| panic!("restore of the tokenizer: {e}"));
+        assert_eq!(restored.fitted(), fitted, "what was restored is what was fitted");
+        let arrays = self.prepare(self.case.objects, Mode::Evaluate);
+        let again = restored.tokenize(&arrays, &Forward::evaluate()).unwrap_or_else(|e| panic!("{e}"));
+        let order: Vec<usize> = (0..again.len()).collect();
+        same_rows("restored", &tokens_bits(&again), &tokens_bits(&self.tokenize(&arrays)), &order);
+    }
+
     fn odd_batches_work(&self) {
         let flags = self.present();
         let absent: Vec<usize> = (0..flags.len()).filter(|&i| !flags[i]).collect();
@@ -284,7 +308,8 @@ impl<'a> Suite<'a> {
 
     fn reconstruction_is_as_good_as_stated(&self) {
         let arrays = self.prepare(self.case.objects, Mode::Evaluate);
-        let back = self.tokenizer.reconstruct(&self.tokenize(&arrays), None, &Forward::evaluate());
+        let like = self.tokenizer.learns().then_some(&arrays);
+        let back = self.tokenizer.reconstruct(&self.tokenize(&arrays), like, &Forward::evaluate());
         let back = back.unwrap_or_else(|e| panic!("reconstruct: {e}"));
         let (Some(limit), Some(back)) = (self.case.reconstruction, &back) else {
             assert_eq!(self.case.reconstruction.is_some(), back.is_some(), "`reconstruction` of the case is wrong");

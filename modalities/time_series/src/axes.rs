@@ -31,7 +31,7 @@ pub(crate) fn longest_days() -> f64 {
 pub(crate) fn frequencies() -> usize {
     16
 }
-fn wavelength_frequencies() -> usize {
+pub(crate) fn wavelength_frequencies() -> usize {
     8
 }
 
@@ -74,6 +74,7 @@ pub(crate) struct Axes {
     wavelength: bool,
     phase: bool,
     pub(crate) weight: bool,
+    pub(crate) error: bool,
 }
 
 /// The arrays of a batch: `time`, `valid` `[B, L]`, `values` `[B, L, F]`, and as many of the others as there are.
@@ -87,10 +88,11 @@ pub(crate) struct Series<'a> {
     channel: Option<&'a [f32]>,
     phase: Option<&'a [f32]>,
     weight: Option<&'a [f32]>,
+    error: Option<&'a [f32]>,
 }
 
 impl Axes {
-    /// For arrays with fields `time` `[L]` and `values` `[L, F]`, perhaps `wavelength`, `channel`, `phase` and `weight`.
+    /// For arrays with fields `time` `[L]` and `values` `[L, F]`, perhaps `wavelength`, `channel`, `phase`, `weight` and `error`.
     ///
     /// # Errors
     /// If the modality has other arrays.
@@ -107,7 +109,8 @@ impl Axes {
         };
         let channels = arrays.size("channels").filter(|_| has("channel", &["L"]));
         let (wavelength, phase) = (has("wavelength", &["L"]), has("phase", &["L"]));
-        Ok(Self { config, most, width, channels, wavelength, phase, weight: has("weight", &["L", "F"]) })
+        let (weight, error) = (has("weight", &["L", "F"]), has("error", &["L"]));
+        Ok(Self { config, most, width, channels, wavelength, phase, weight, error })
     }
 
     /// Time, wavelength, channel, phase: as many as there are.
@@ -155,6 +158,7 @@ impl Axes {
             values: field("values", &[b, l, self.width])?,
             wavelength: self.wavelength.then(|| field("wavelength", &[b, l])).transpose()?,
             weight: self.weight.then(|| field("weight", &[b, l, self.width])).transpose()?,
+            error: self.error.then(|| field("error", &[b, l])).transpose()?,
             channel: self.channels.map(|_| field("channel", &[b, l])).transpose()?,
             phase: self.phase.then(|| field("phase", &[b, l])).transpose()?,
         })
@@ -185,6 +189,11 @@ impl Series<'_> {
             Some(own) => out.copy_from_slice(own),
             None => out.fill(1.0),
         }
+    }
+
+    /// Standard error of the first feature at a place, if it is known.
+    pub(crate) fn error(&self, at: usize) -> Option<f32> {
+        self.error?.get(at).copied().filter(|error| *error > 0.0)
     }
 
     /// Phase at a place, NaN if unknown; none if the modality has none.

@@ -9,9 +9,11 @@
 //! catalogue's unit (compressed by asinh) and relative to its object.
 //!
 //! Data flows through `curve` (rows to observations, augmentation), `scaler` and `weights` to [`TimeSeries`]
-//! (`prepare`) and from there to [`Observations`] (`tokenizer`) or [`TimePatches`] (`patches`), at the coordinates of `axes`.
+//! (`prepare`) and from there to [`Observations`] (`tokenizer`) or [`TimePatches`] (`patches`), at the coordinates of `axes`;
+//! [`codec`] makes a few codes of a whole series, and a series of those.
 
 mod axes;
+pub mod codec;
 mod config;
 mod curve;
 mod patches;
@@ -24,6 +26,7 @@ mod weights;
 mod tests;
 
 pub use axes::AxesConfig;
+pub use codec::{CurveCodec, CurveCodecConfig};
 pub use config::{TimeOrigin, TimeSeriesConfig};
 pub use patches::{TimePatches, TimePatchesConfig};
 pub use prepare::{FEATURES, LIMIT_FEATURE, TimeSeries};

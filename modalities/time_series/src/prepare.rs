@@ -46,7 +46,7 @@ const LIMIT: f64 = 10.0;
 ///
 /// Arrays: `time` `[B, L]` (days since the object's origin), `values` `[B, L, F]` (see
 /// [`FEATURES`] and [`LIMIT_FEATURE`]), `weight` `[B, L, F]` (their inverse variances over the mean of the object; 1 where no error is
-/// known or there is none), with bands `wavelength` `[B, L]` (natural logarithm of Angstrom), with channels `channel` `[B, L]`, with
+/// known or there is none), `error` `[B, L]` (standard error of the first of them, 0 where none is known), with bands `wavelength` `[B, L]` (natural logarithm of Angstrom), with channels `channel` `[B, L]`, with
 /// periods `phase` `[B, L]` (0 to below 1), valid `[B, L]`; f32, observations in the order of time, padded to the longest of the batch.
 /// A wavelength, channel or phase of -1000 is unknown.
 #[derive(Clone, Debug)]
@@ -217,8 +217,12 @@ impl Modality for TimeSeries {
 
     fn spec(&self) -> ArraysSpec {
         let field = |name, axes, unit: &str| ArrayField { name, axes, unit: unit.into() };
-        let mut fields =
-            vec![field("time", &["L"], "day"), field("values", &["L", "F"], ""), field("weight", &["L", "F"], "")];
+        let mut fields = vec![
+            field("time", &["L"], "day"),
+            field("values", &["L", "F"], ""),
+            field("weight", &["L", "F"], ""),
+            field("error", &["L"], ""),
+        ];
         if !self.config.band.is_empty() {
             fields.push(field("wavelength", &["L"], "ln(Angstrom)"));
         }
@@ -293,6 +297,7 @@ impl Modality for TimeSeries {
         let mut phase = wavelength.clone();
         let mut values = vec![0f32; b * longest * f];
         let mut weight = values.clone();
+        let mut error = time.clone();
         for (row, curve) in curves.iter().enumerate() {
             let Some(curve) = curve else { continue };
             let weights = self.weights(&curve.observations);
@@ -303,6 +308,8 @@ impl Modality for TimeSeries {
                 wavelength[place] = observation.wavelength.map_or(UNKNOWN, |angstrom| angstrom.ln() as f32);
                 channel[place] = observation.channel.map_or(UNKNOWN, |c| c as f32);
                 phase[place] = curve.phase(observation).unwrap_or(UNKNOWN);
+                let own = errors(observation, self.config.flux_softening).map(|errors| errors[0]);
+                error[place] = own.map_or(0.0, |error| scaler.scale_error(0, error) as f32);
                 let own = &mut weight[place * f..(place + 1) * f];
                 own.fill(1.0);
                 for (feature, weights) in &weights {
@@ -324,6 +331,7 @@ impl Modality for TimeSeries {
             ("time".to_owned(), Array::f32(&[b, longest], time)?),
             ("values".to_owned(), Array::f32(&[b, longest, f], values)?),
             ("weight".to_owned(), Array::f32(&[b, longest, f], weight)?),
+            ("error".to_owned(), Array::f32(&[b, longest], error)?),
         ]);
         if !self.config.band.is_empty() {
             fields.insert("wavelength".to_owned(), Array::f32(&[b, longest], wavelength)?);

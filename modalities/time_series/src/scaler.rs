@@ -23,6 +23,11 @@ impl Scaler {
         }
     }
 
+    /// `error / deviation` of feature `index`: what the scaling makes of an error.
+    pub(crate) fn scale_error(&self, index: usize, error: f64) -> f64 {
+        self.deviation.get(index).map_or(error, |deviation| error / deviation)
+    }
+
     /// For the checkpoint; exact, since JSON numbers are written so that they read back the same.
     pub(crate) fn to_json(&self) -> Value {
         serde_json::json!({ "features": self.features, "mean": self.mean, "deviation": self.deviation })

@@ -74,6 +74,7 @@ fn descriptors_are_true() {
     let spec = modality_descriptor("time_series").spec();
     let _ = tokenizer_descriptor("observations", &spec);
     let _ = tokenizer_descriptor("time_patches", &spec);
+    let _ = tokenizer_descriptor("curve_codec", &spec);
 }
 
 #[test]
@@ -92,6 +93,8 @@ fn promises_hold() {
         for tokenizer in ["kind = \"time_patches\"\nobservations = 2", "kind = \"time_patches\"\nobservations = 64"] {
             conformance(&Case { modality, tokenizer, objects: &objects, measured, reconstruction: None });
         }
+        let tokenizer = "kind = \"curve_codec\"\ncodes = 3\nwidth = 16\nheads = 2\ndepth = 1\ndecoder_depth = 1";
+        conformance(&Case { modality, tokenizer, objects: &objects, measured, reconstruction: Some(20.0) });
     }
 }
 

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// The tokenizer `observations`. The weights of a token are those of its features.
 #[derive(Clone, Debug)]
 pub struct Observations {
-    axes: Axes,
+    pub(crate) axes: Axes,
 }
 
 impl Observations {
@@ -24,7 +24,15 @@ impl Observations {
     /// # Errors
     /// If a key is unknown or out of range, or the modality has other arrays.
     pub fn new(section: &Section, context: &TokenizerContext<'_>) -> Result<Self> {
-        Ok(Self { axes: Axes::new(section.read()?, section, context)? })
+        Self::with(section.read()?, section, context)
+    }
+
+    /// The same for a config that is part of another table.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn with(axes: AxesConfig, section: &Section, context: &TokenizerContext<'_>) -> Result<Self> {
+        Ok(Self { axes: Axes::new(axes, section, context)? })
     }
 }
 
@@ -77,6 +85,10 @@ impl Tokenizer for Observations {
         if self.axes.weight {
             let weight = tokens.weights.as_ref().map_or_else(|| Ok(vec![1.0; b * t * self.axes.width]), flat)?;
             fields.insert("weight".to_owned(), Array::f32(&[b, t, self.axes.width], weight)?);
+        }
+        if self.axes.error {
+            // The tokens say nothing of it that could be turned back.
+            fields.insert("error".to_owned(), Array::f32(&[b, t], vec![0.0; b * t])?);
         }
         let valid = tokens.valid.flatten_all()?.to_vec1::<u8>()?;
         let valid = Array::new(&[b, t], Values::U8(valid))?;
