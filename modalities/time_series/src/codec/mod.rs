@@ -238,6 +238,11 @@ impl Tokenizer for CurveCodec {
         if codes.dims() != [objects, self.config.codes] {
             return wrong("codes", format!("{:?}", [objects, self.config.codes]), format!("{:?}", codes.dims()));
         }
+        let vocabulary = self.config.vocabulary();
+        let largest = codes.flatten_all()?.to_vec1::<u32>()?.into_iter().max().unwrap_or(0);
+        if largest as usize >= vocabulary {
+            return wrong("codes", format!("codes below {vocabulary}"), largest.to_string());
+        }
         let values = fsq_values(codes, &self.config.levels)?;
         let asked = self.observations.tokenize(like, &Forward::evaluate())?;
         let told = self.network.decode(&values, &asked.coordinates, Mode::Evaluate)?.detach();
