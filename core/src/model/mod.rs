@@ -248,8 +248,7 @@ impl Model {
             Ok((part.name.clone(), part.spec.made_up(batch.len(), &mut random)?))
         };
         let tokens = self.parts.iter().map(of).collect::<Result<BTreeMap<_, _>>>()?;
-        let random = |head: &str, id: &str| random::stream(self.seed, "made up", &[head.as_bytes(), id.as_bytes()]);
-        let masks = network.masks(&tokens, batch.rows.ids(), &random)?;
+        let masks = network.covering_masks(&tokens)?;
         Ok(Batch { tokens, masks, ..batch })
     }
 

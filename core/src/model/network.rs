@@ -82,6 +82,12 @@ impl Network {
         masked.map(|(name, masking)| Ok((name.clone(), masking.draw(tokens, ids, &|id| random(name, id))?))).collect()
     }
 
+    /// Masks of each head that has a masking that leave out no token: see [`crate::Masking::cover`].
+    pub(super) fn covering_masks(&self, tokens: &BTreeMap<String, Tokens>) -> Result<BTreeMap<String, Masks>> {
+        let masked = self.heads.iter().filter_map(|h| Some((&h.name, h.head.masking()?)));
+        masked.map(|(name, masking)| Ok((name.clone(), masking.cover(tokens)?))).collect()
+    }
+
     /// Tokens -> features, with the modalities in `only` (all if empty).
     pub(super) fn features(&self, batch: &Batch, view: View, only: &[String], context: &Forward) -> Result<Features> {
         self.encode(&self.token_set(batch, only, false)?, view, context)
