@@ -56,7 +56,7 @@ pub use probe::{Fitted, Predictions, Probe, ProbeContext, ProbeTarget};
 pub use registry::{Descriptor, Kind, Registry};
 pub use tokenizer::{Bins, Tokenizer, TokenizerContext};
 pub use tokens::{Coordinate, Encoding, Forward, Segment, TokenKind, TokenSet, TokenSpec, TokenValues, Tokens};
-pub use trunk::{Trunk, TrunkContext};
+pub use trunk::{MaskContext, Trunk, TrunkContext};
 
 /// What plugins need of the crates that this one builds on, so that both agree on the version.
 pub mod reexport {

@@ -4,8 +4,8 @@ use super::ModelOutput;
 use crate::data::Column;
 use crate::embed::Embed;
 use crate::{
-    Batch, Error, Experiment, Features, Forward, Head, HeadContext, HeadOutput, Masks, Parameters, Registry, Result,
-    Section, TokenSet, TokenSpec, Tokens, Trunk, TrunkContext, View,
+    Batch, Error, Experiment, Features, Forward, Head, HeadContext, HeadOutput, MaskContext, Masks, Parameters,
+    Registry, Result, Section, TokenSet, TokenSpec, Tokens, Trunk, TrunkContext, View,
 };
 use candle_core::{DType, Device, Tensor};
 use std::collections::btree_map::Entry;
@@ -37,8 +37,9 @@ impl Network {
         parameters: &Parameters,
     ) -> Result<Self> {
         let root = experiment.root();
-        let context = TrunkContext { modalities: specs, parameters: &parameters.pp("trunk") };
-        let trunk = registry.trunks.build(trunk, &context)?;
+        let of_trunk = parameters.pp("trunk");
+        let section = trunk;
+        let mut trunk = registry.trunks.build(section, &TrunkContext { modalities: specs, parameters: &of_trunk })?;
         let width = trunk.width();
         let names: Vec<String> = specs.iter().map(|(name, _)| name.clone()).collect();
         let mut heads = Vec::new();
@@ -52,6 +53,10 @@ impl Network {
         }
         if heads.is_empty() {
             return Err(root.reject("head", "must name at least one head, as `[head.NAME]`"));
+        }
+        let masked = heads.iter().filter(|h| h.head.view() == View::Masked).count();
+        if masked > 0 {
+            trunk.expect_masks(&MaskContext { section, parameters: &of_trunk, alone: masked == heads.len() })?;
         }
         let embed = |(name, spec): &(String, TokenSpec)| {
             Ok((name.clone(), Embed::new(name, spec, width, &parameters.pp("embed").pp(name))?))

@@ -27,7 +27,7 @@ pub struct EncoderConfig {
     /// Width of the hidden layer of each block's MLP, as a multiple of `width`.
     #[serde(default = "default_mlp_ratio")]
     pub mlp_ratio: f64,
-    /// How the tokens of an object become one vector: `attentive`, `class` or `mean`.
+    /// How the tokens of an object become one vector: `attentive`, `class`, `mean` or `plain`.
     #[serde(default)]
     pub pool: PoolKind,
     /// Probability with which each branch of each block is left out for an object in training

@@ -1,9 +1,10 @@
 //! Trunk `fused`: one encoder over the tokens of all modalities.
 
 use super::encoder::{Encoder, EncoderConfig};
+use super::hidden::Hidden;
 use super::towers::{empty, unknown};
-use super::{Trunk, TrunkContext};
-use crate::{Descriptor, Features, Forward, Pooled, Result, Section, Segment, TokenSet, View, ops};
+use super::{MaskContext, Trunk, TrunkContext};
+use crate::{Descriptor, Features, Forward, Masks, Pooled, Result, Section, Segment, TokenSet, View, ops};
 use candle_core::{Device, Tensor};
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ pub struct Fused {
     config: FusedConfig,
     encoder: Encoder,
     modalities: BTreeMap<String, ()>,
+    hidden: Hidden,
 }
 
 inventory::submit! {
@@ -34,7 +36,7 @@ impl Fused {
         let config = EncoderConfig::read(section)?;
         let encoder = Encoder::new(&config, context.parameters)?;
         let modalities = context.modalities.iter().map(|(name, _)| (name.clone(), ())).collect();
-        Ok(Self { config, encoder, modalities })
+        Ok(Self { config, encoder, modalities, hidden: Hidden::default() })
     }
 
     /// Every modality as if it were alone; the joint vector is the mean over them.
@@ -102,6 +104,15 @@ impl Trunk for Fused {
             View::Isolated => self.isolated(tokens, context),
             View::Joint | View::Masked => self.joint(tokens, context),
         }
+    }
+
+    fn expect_masks(&mut self, context: &MaskContext<'_>) -> Result<()> {
+        self.hidden = Hidden::new(context, self.config.width, self.config.pool)?;
+        Ok(())
+    }
+
+    fn predict(&self, tokens: &TokenSet, masks: &Masks, context: &Forward) -> Result<Features> {
+        self.hidden.predict(tokens, masks, |tokens| self.forward(tokens, View::Joint, context))
     }
 
     fn flops(&self, batch: usize, tokens: &[usize], view: View) -> f64 {

@@ -7,6 +7,7 @@ mod block;
 mod encoder;
 mod encoder_decoder;
 mod fused;
+mod hidden;
 mod packed;
 mod pool;
 #[cfg(test)]
@@ -20,7 +21,7 @@ pub use fused::{Fused, FusedConfig};
 pub use pool::{Pool, PoolKind};
 pub use towers::{Towers, TowersConfig};
 
-use crate::{Error, Features, Forward, Masks, Parameters, Result, TokenSet, TokenSpec, View};
+use crate::{Error, Features, Forward, Masks, Parameters, Result, Section, TokenSet, TokenSpec, View};
 
 /// What a trunk may know while it is built.
 #[derive(Debug)]
@@ -29,6 +30,17 @@ pub struct TrunkContext<'a> {
     pub modalities: &'a [(String, TokenSpec)],
     /// Where the trunk makes its parameters.
     pub parameters: &'a Parameters,
+}
+
+/// What a trunk may know of heads that mask tokens, once they are built.
+#[derive(Debug)]
+pub struct MaskContext<'a> {
+    /// The table `[trunk]`.
+    pub section: &'a Section,
+    /// As [`TrunkContext::parameters`].
+    pub parameters: &'a Parameters,
+    /// Whether no head does anything else, so that none trains what [`Trunk::predict`] does not use.
+    pub alone: bool,
 }
 
 /// Turns embedded tokens into features.
@@ -46,6 +58,15 @@ pub trait Trunk: Send + Sync {
     /// # Errors
     /// If a segment is not of the trunk's width, or names a modality that it was not built for.
     fn forward(&self, tokens: &TokenSet, view: View, context: &Forward) -> Result<Features>;
+
+    /// Makes what [`Self::predict`] alone needs; called once, if a head masks tokens.
+    ///
+    /// # Errors
+    /// If the trunk's table does not go with that, or a parameter exists already.
+    fn expect_masks(&mut self, context: &MaskContext<'_>) -> Result<()> {
+        let _ = context;
+        Ok(())
+    }
 
     /// What is at the places that `masks` asks for, given the tokens that it gives: features of [`View::Masked`]. Segments have
     /// [`crate::Segment::place`].

@@ -19,13 +19,16 @@ pub enum PoolKind {
     Class,
     /// The mean of the valid tokens.
     Mean,
+    /// The mean of the valid tokens, scaled and shifted by nothing learned: for a trunk that only masked heads train.
+    Plain,
 }
 
 /// Pools `[B, T, D]` to `[B, D]`.
 #[derive(Clone, Debug)]
 pub struct Pool {
     how: How,
-    norm: Norm,
+    /// None in a pool without parameters.
+    norm: Option<Norm>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,9 +47,13 @@ impl Pool {
         let how = match kind {
             PoolKind::Attentive => How::Attentive(Box::new(Query::new(width, heads, parameters)?)),
             PoolKind::Class => How::Class(parameters.get("class", &[width], Init::Normal { std: 0.02 }, Decay::No)?),
-            PoolKind::Mean => How::Mean,
+            PoolKind::Mean | PoolKind::Plain => How::Mean,
         };
-        Ok(Self { how, norm: Norm::new(width, &parameters.pp("norm"))? })
+        let norm = match kind {
+            PoolKind::Plain => None,
+            _ => Some(Norm::new(width, &parameters.pp("norm"))?),
+        };
+        Ok(Self { how, norm })
     }
 
     /// Puts the class token in front, where there is one.
@@ -70,12 +77,12 @@ impl Pool {
     /// If shapes disagree.
     pub fn after(&self, x: &Tensor, valid: &Tensor) -> Result<(Tensor, Tensor)> {
         match &self.how {
-            How::Attentive(query) => Ok((x.clone(), self.norm.forward(&query.forward(x, valid)?)?)),
+            How::Attentive(query) => Ok((x.clone(), self.normed(query.forward(x, valid)?)?)),
             How::Class(_) => {
-                let pooled = self.norm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?)?;
+                let pooled = self.normed(x.narrow(1, 0, 1)?.squeeze(1)?)?;
                 Ok((x.narrow(1, 1, x.dim(1)? - 1)?, pooled))
             }
-            How::Mean => Ok((x.clone(), self.norm.forward(&mean(x, valid)?)?)),
+            How::Mean => Ok((x.clone(), self.normed(mean(x, valid)?)?)),
         }
     }
 
@@ -89,7 +96,14 @@ impl Pool {
             How::Attentive(query) => query.forward(x, valid)?,
             How::Class(_) | How::Mean => mean(x, valid)?,
         };
-        self.norm.forward(&pooled)
+        self.normed(pooled)
+    }
+
+    fn normed(&self, pooled: Tensor) -> Result<Tensor> {
+        match &self.norm {
+            Some(norm) => norm.forward(&pooled),
+            None => Ok(pooled),
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Trunk `towers`: an encoder of its own for each modality.
 
 use super::encoder::{Encoder, EncoderConfig};
-use super::{Trunk, TrunkContext};
-use crate::{Descriptor, Error, Features, Forward, Pooled, Result, Section, Segment, TokenSet, View};
+use super::hidden::Hidden;
+use super::{MaskContext, Trunk, TrunkContext};
+use crate::{Descriptor, Error, Features, Forward, Masks, Pooled, Result, Section, Segment, TokenSet, View};
 use std::collections::BTreeMap;
 
 /// Config of trunk `towers`: the size of each tower.
@@ -13,6 +14,7 @@ pub type TowersConfig = EncoderConfig;
 pub struct Towers {
     config: TowersConfig,
     towers: BTreeMap<String, Encoder>,
+    hidden: Hidden,
 }
 
 inventory::submit! {
@@ -34,7 +36,7 @@ impl Towers {
             .iter()
             .map(|(name, _)| Ok((name.clone(), Encoder::new(&config, &context.parameters.pp(name))?)))
             .collect::<Result<_>>()?;
-        Ok(Self { config, towers })
+        Ok(Self { config, towers, hidden: Hidden::default() })
     }
 }
 
@@ -56,7 +58,19 @@ impl Trunk for Towers {
         Ok(Features { view, modality, joint, tokens: TokenSet { batch: tokens.batch, segments }, targets: Vec::new() })
     }
 
-    fn flops(&self, batch: usize, tokens: &[usize], _view: View) -> f64 {
+    fn expect_masks(&mut self, context: &MaskContext<'_>) -> Result<()> {
+        self.hidden = Hidden::new(context, self.config.width, self.config.pool)?;
+        Ok(())
+    }
+
+    fn predict(&self, tokens: &TokenSet, masks: &Masks, context: &Forward) -> Result<Features> {
+        self.hidden.predict(tokens, masks, |tokens| self.forward(tokens, View::Isolated, context))
+    }
+
+    fn flops(&self, batch: usize, tokens: &[usize], view: View) -> f64 {
+        if view == View::Masked {
+            return self.config.flops(batch, tokens.iter().sum());
+        }
         tokens.iter().map(|t| self.config.flops(batch, *t)).sum()
     }
 }
