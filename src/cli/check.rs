@@ -6,8 +6,8 @@ use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use panchroma_core::data::{Catalogue, Split};
 use panchroma_core::model::BadRow;
-use panchroma_core::reexport::candle_core::Device;
-use panchroma_core::{Mode, Model, Plan, Registry, Result};
+use panchroma_core::reexport::candle_core::{DType, Device};
+use panchroma_core::{Batch, Mode, Model, Plan, Registry, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -37,6 +37,20 @@ struct SplitCount {
     with_two: usize,
 }
 
+/// How many tokens of a modality a head's masks give and ask for, per object that has it.
+#[derive(Default, Serialize)]
+struct MaskCount {
+    /// Objects that have the modality.
+    objects: usize,
+    /// Means over them.
+    tokens: f64,
+    given: f64,
+    asked: f64,
+}
+
+/// By head and modality.
+type MaskCounts = BTreeMap<String, BTreeMap<String, MaskCount>>;
+
 #[derive(Serialize)]
 struct Checked {
     plan: Plan,
@@ -44,6 +58,8 @@ struct Checked {
     splits: BTreeMap<String, SplitCount>,
     steps: u64,
     epochs: f64,
+    /// Of heads that mask tokens, with the masks of one epoch.
+    masks: MaskCounts,
     /// What will be left out, with `bad_rows = "absent"`.
     bad_rows: Vec<BadRow>,
 }
@@ -59,9 +75,10 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
     let mut splits = BTreeMap::new();
     let mut counter = Counter::new(args.json(), "objects prepared");
     let mut before = 0;
+    let mut masks = MaskCounts::new();
     for split in Split::ALL {
         if let Ok(rows) = catalogue.split(split) {
-            let found = count(&model, &catalogue, &rows, &mut |done| {
+            let found = count(&model, &catalogue, &rows, &mut masks, &mut |done| {
                 counter.at((before + done) as u64, catalogue.len() as u64);
             });
             splits.insert(split.to_string(), found.map_err(|e| catalogue.locate(e))?);
@@ -77,12 +94,19 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
         splits,
         steps: config.max_steps,
         epochs: config.max_steps as f64 / per_epoch,
+        masks: means(masks),
         bad_rows: model.new_bad_rows(),
     };
     if args.json() { print_json(&checked) } else { print(&show(&checked)) }
 }
 
-fn count(model: &Model, catalogue: &Catalogue, rows: &[u32], progress: &mut dyn FnMut(usize)) -> Result<SplitCount> {
+fn count(
+    model: &Model,
+    catalogue: &Catalogue,
+    rows: &[u32],
+    masks: &mut MaskCounts,
+    progress: &mut dyn FnMut(usize),
+) -> Result<SplitCount> {
     let mut with: BTreeMap<String, usize> = model.modalities().map(|m| (m.to_owned(), 0)).collect();
     let (mut with_two, mut done) = (0, 0);
     for chunk in rows.chunks(256) {
@@ -90,11 +114,55 @@ fn count(model: &Model, catalogue: &Catalogue, rows: &[u32], progress: &mut dyn 
         for (name, tokens) in &batch.tokens {
             *with.entry(name.clone()).or_default() += tokens.present.iter().filter(|p| **p).count();
         }
+        add_masks(&batch, masks)?;
         with_two += (0..batch.len()).filter(|i| batch.tokens.values().filter(|t| t.present[*i]).count() >= 2).count();
         done += batch.len();
         progress(done);
     }
     Ok(SplitCount { objects: rows.len(), with, with_two })
+}
+
+/// Adds what the masks of a batch give and ask for, as sums.
+fn add_masks(batch: &Batch, sums: &mut MaskCounts) -> Result<()> {
+    let on = |flags: &[bool]| flags.iter().filter(|flag| **flag).count() as f64;
+    for (head, masks) in &batch.masks {
+        let sums = sums.entry(head.clone()).or_default();
+        for (modality, tokens) in &batch.tokens {
+            let sum = sums.entry(modality.clone()).or_default();
+            sum.objects += tokens.present.iter().filter(|present| **present).count();
+            sum.tokens += f64::from(tokens.valid.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()?);
+            if let Some(mask) = masks.modality.get(modality) {
+                sum.given += on(&mask.input);
+                sum.asked += on(&mask.target);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn means(mut sums: MaskCounts) -> MaskCounts {
+    for sum in sums.values_mut().flat_map(BTreeMap::values_mut) {
+        let objects = sum.objects.max(1) as f64;
+        for value in [&mut sum.tokens, &mut sum.given, &mut sum.asked] {
+            *value /= objects;
+        }
+    }
+    sums
+}
+
+/// A table per head that masks tokens.
+fn show_masks(masks: &MaskCounts) -> String {
+    let mut text = String::new();
+    for (head, counts) in masks {
+        let name = format!("[head.{head}], per object");
+        let mut table = table(&[&name, "tokens", "given", "asked for"], 1);
+        for (modality, count) in counts {
+            let numbers = [count.tokens, count.given, count.asked].map(|mean| format!("{mean:.1}"));
+            table.add_row([std::slice::from_ref(modality), numbers.as_slice()].concat());
+        }
+        text += &format!("{}\n\n", table.trim_fmt());
+    }
+    text
 }
 
 fn show(checked: &Checked) -> String {
@@ -125,12 +193,13 @@ fn show(checked: &Checked) -> String {
     }
     let verdict = if bad.is_empty() { "no problem found".into() } else { left_out_lines.join("\n") };
     format!(
-        "{}\n\n{}\n\n{}\n\nheads: {}\n{} steps of {} objects, {:.1} epochs\n\
+        "{}\n\n{}\n\n{}\n\n{}heads: {}\n{} steps of {} objects, {:.1} epochs\n\
          at most {:.1} GFLOP per step, {:.0} MiB for parameters and moments, {:.0} MiB for activations (estimates)\n\
          {verdict}\n",
         modalities.trim_fmt(),
         parameters.trim_fmt(),
         data.trim_fmt(),
+        show_masks(&checked.masks),
         heads.join(", "),
         checked.steps,
         plan.batch,

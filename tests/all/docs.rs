@@ -1,6 +1,7 @@
 //! What is written in the docs is true: commands parse, configs exist, the reference is the code's.
 
 use crate::support::{ROOT, command, succeeds};
+use panchroma_core::{Coordinate, Encoding, Masking, Result, Section, TokenKind, TokenSpec};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -112,6 +113,43 @@ fn every_config_that_the_docs_name_exists() {
         }
     }
     assert!(named > 0, "the docs name no config");
+}
+
+/// The tables `[head.masked.masking]` in code blocks of the page on masking.
+fn maskings() -> Vec<String> {
+    let page = fs::read_to_string(Path::new(ROOT).join("docs/masked.md")).expect("UTF-8");
+    let blocks = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.filter(|block| block.contains("[head.masked.masking]")).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_masking_in_the_docs_is_read() {
+    let coordinate = |name: &'static str| Coordinate {
+        name: name.into(),
+        unit: "",
+        encoding: Encoding::Category { size: 4 },
+        metadata: false,
+    };
+    let spec = |tokens: usize, name: &'static str| TokenSpec {
+        kind: TokenKind::Patches { width: 2 },
+        max_tokens: tokens,
+        coordinates: vec![coordinate(name)],
+    };
+    let modalities =
+        [("image", 576, "index"), ("spectrum", 273, "ln_wavelength"), ("lightcurve", 128, "time"), ("z", 1, "index")]
+            .map(|(name, tokens, coordinate)| (name.to_owned(), spec(tokens, coordinate)));
+    let names: Vec<String> = modalities.iter().map(|(name, _)| name.clone()).collect();
+    let all = maskings();
+    assert!(all.len() >= 5, "only {} found: did the page change its form?", all.len());
+    for text in all {
+        let read = || -> Result<Masking> {
+            let table = Section::from_toml("", &text)?.require("head")?.require("masked")?.require("masking")?;
+            Masking::read(&table, &modalities, &names)
+        };
+        if let Err(error) = read() {
+            panic!("{error} in\n{text}");
+        }
+    }
 }
 
 #[test]

@@ -101,6 +101,12 @@ impl Masking {
         }
     }
 
+    /// Whether tokens of `modality` may be asked for.
+    #[must_use]
+    pub fn asks_for(&self, modality: &str) -> bool {
+        self.parts.iter().any(|part| part.ask && part.name == modality)
+    }
+
     /// Draws for each object from its own stream, `random(id)`.
     ///
     /// Only tokens that are valid take part, and none is both given and asked for. Of an object that has a token that may be asked

@@ -263,3 +263,135 @@ fn objects_in_a_batch_of_unequal_lengths_are_encoded_as_each_alone() -> Result<(
     }
     Ok(())
 }
+
+/// The tokens of [`tokens`] with places, a trunk that expects masks, and masks.
+fn masked(kind: &str, pool: &str, alone: bool) -> Result<(Box<dyn Trunk>, Parameters, TokenSet, Masks)> {
+    let (mut trunk, parameters) = trunk(kind, pool)?;
+    let section = Section::from_toml("trunk", &format!("pool = {pool:?}\n"))?;
+    trunk.expect_masks(&MaskContext { section: &section, parameters: &parameters, alone })?;
+    let mut tokens = tokens()?;
+    for segment in &mut tokens.segments {
+        let (n, t, _) = segment.embedded.dims3()?;
+        segment.place = Some(embedded(n, t, 100.0 + t as f32)?);
+    }
+    let mask = |tokens: usize, input: &[usize], target: &[usize]| {
+        let mut mask = crate::TokenMask::none(BATCH, tokens);
+        input.iter().for_each(|i| mask.input[*i] = true);
+        target.iter().for_each(|i| mask.target[*i] = true);
+        mask
+    };
+    // Object 0 is given a0, b1 and b3 and asked for a2 and b0, object 1 is given nothing and asked for a0, object 3 is given b1 and
+    // asked for a0 and a2: a1 and b2 of object 0 are neither.
+    let a = mask(3, &[0], &[2, 3, 9, 11]);
+    let b = mask(5, &[1, 3, 16], &[0]);
+    Ok((
+        trunk,
+        parameters,
+        tokens,
+        Masks { modality: [("a".to_owned(), a), ("b".to_owned(), b)].into(), ..Masks::default() },
+    ))
+}
+
+/// The rows of `x` `[N, T, D]` that are not 0 in `flags`, with random values put there.
+fn disturbed(segment: &Segment, which: impl Fn(u32, usize) -> bool) -> Result<Segment> {
+    let (_, t, _) = segment.embedded.dims3()?;
+    let flags: Vec<f32> = segment
+        .rows
+        .iter()
+        .flat_map(|row| (0..t).map(|token| f32::from(u8::from(which(*row, token)))).collect::<Vec<f32>>())
+        .collect();
+    let flags = Tensor::from_vec(flags, (segment.rows.len(), t, 1), &Device::Cpu)?;
+    Ok(Segment { embedded: segment.embedded.broadcast_add(&(flags * 3.0)?)?, ..segment.clone() })
+}
+
+#[test]
+fn hidden_tokens_are_predicted_from_what_is_given_and_where_they_stand() -> Result<()> {
+    for kind in TRUNKS {
+        for pool in ["attentive", "class", "mean", "plain"] {
+            let (trunk, _, tokens, masks) = masked(kind, pool, pool == "plain")?;
+            let predict = |tokens: &TokenSet| -> Result<Vec<(String, Vec<(u32, u32)>, Vec<Vec<f32>>)>> {
+                let features = trunk.predict(tokens, &masks, &Forward::evaluate())?;
+                assert_eq!(features.view, View::Masked);
+                let all = features.targets.into_iter();
+                all.map(|t| Ok((t.modality, t.places, t.vectors.to_vec2::<f32>()?))).collect()
+            };
+            let before = predict(&tokens)?;
+            let places: Vec<&Vec<(u32, u32)>> = before.iter().map(|(_, places, _)| places).collect();
+            assert_eq!(places, [&vec![(0, 2), (1, 0), (3, 0), (3, 2)], &vec![(0, 0)]], "{kind}, {pool}");
+            let with = |change: &dyn Fn(&mut Segment) -> Result<()>, which: usize| -> Result<TokenSet> {
+                let mut tokens = tokens.clone();
+                change(&mut tokens.segments[which])?;
+                Ok(tokens)
+            };
+            // What hidden tokens say, and what is neither given nor asked for, is not seen.
+            for which in 0..2 {
+                let mask = &masks.modality[["a", "b"][which]];
+                let unseen = with(
+                    &|segment| {
+                        *segment = disturbed(segment, |row, token| !mask.input[row as usize * mask.tokens + token])?;
+                        Ok(())
+                    },
+                    which,
+                )?;
+                assert_eq!(predict(&unseen)?, before, "{kind}, {pool}: what is hidden leaks");
+            }
+            // What is given is seen, by the other modality in a fused trunk alone.
+            let given = with(
+                &|segment| {
+                    *segment = disturbed(segment, |row, token| row == 0 && token == 0)?;
+                    Ok(())
+                },
+                0,
+            )?;
+            let after = predict(&given)?;
+            assert_ne!(after[0].2[0], before[0].2[0], "{kind}, {pool}");
+            assert_eq!(after[0].2[1..], before[0].2[1..], "{kind}, {pool}: other objects");
+            assert_eq!(after[1].2[0] != before[1].2[0], kind == "fused", "{kind}, {pool}");
+            // Where a hidden token stands is seen.
+            let moved = with(
+                &|segment| {
+                    segment.place = segment.place.as_ref().map(|place| place * 2.0).transpose()?;
+                    Ok(())
+                },
+                0,
+            )?;
+            assert_ne!(predict(&moved)?[0].2[0], before[0].2[0], "{kind}, {pool}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_parameter_of_a_trunk_for_masked_heads_alone_gets_a_gradient() -> Result<()> {
+    for kind in TRUNKS {
+        let (trunk, parameters, tokens, masks) = masked(kind, "plain", true)?;
+        let features = trunk.predict(&tokens, &masks, &Forward::evaluate())?;
+        let mut loss = Tensor::zeros((), DType::F32, &Device::Cpu)?;
+        for targets in &features.targets {
+            loss = (loss + targets.vectors.sin()?.sum_all()?)?;
+        }
+        let mut gradients = Gradients::new(&parameters.all())?;
+        gradients.backward(&loss)?;
+        for (number, (name, _)) in parameters.all().iter().enumerate() {
+            let alive = gradients.get(number).is_some_and(|gradient| gradient.iter().any(|value| value.abs() > 0.0));
+            assert!(alive, "{kind}: `{name}`");
+        }
+        assert!(parameters.all().iter().any(|(name, _)| name == "mask"), "{kind}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pool_that_nothing_trains_is_refused() -> Result<()> {
+    for kind in TRUNKS {
+        for pool in POOLS {
+            let error = masked(kind, pool, true).err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(error.contains("`trunk.pool`: must be `plain`"), "{kind}, {pool}: {error}");
+        }
+        let (trunk, ..) = trunk(kind, "mean")?;
+        let (_, _, tokens, masks) = masked(kind, "mean", false)?;
+        let error = trunk.predict(&tokens, &masks, &Forward::evaluate()).expect_err("refused").to_string();
+        assert!(error.contains("built for masked heads"), "{error}");
+    }
+    Ok(())
+}

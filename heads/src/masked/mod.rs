@@ -11,8 +11,8 @@ mod tests;
 use candle_core::{Device, Tensor};
 use panchroma_core::ops::cross_entropy;
 use panchroma_core::{
-    Batch, Decay, Descriptor, Error, Features, Forward, Head, HeadContext, HeadOutput, Init, Masking, Result, Section,
-    Targets, TokenKind, TokenValues, Tokens, View, ops,
+    Batch, Decay, Descriptor, Error, Features, Forward, Head, HeadContext, HeadOutput, Init, Masking, MaskingConfig,
+    Result, Section, Targets, TokenKind, TokenValues, Tokens, View, ops,
 };
 use std::collections::BTreeMap;
 
@@ -30,6 +30,9 @@ pub struct MaskedConfig {
     /// Share of the probability that is spread over all codes in the target. 0 to 0.3.
     #[serde(default)]
     pub label_smoothing: f64,
+    /// Which tokens are given and which are asked for. May be left out.
+    #[serde(default)]
+    pub masking: Option<MaskingConfig>,
 }
 
 /// How losses of modalities become one.
@@ -78,7 +81,7 @@ impl Masked {
     /// # Errors
     /// A config error at the key that caused it.
     pub fn new(section: &Section, context: &HeadContext<'_>) -> Result<Self> {
-        let config: MaskedConfig = section.without(&["masking"]).read()?;
+        let config: MaskedConfig = section.read()?;
         if !(0.0..1.0).contains(&config.label_smoothing) {
             return Err(section.reject("label_smoothing", "must be at least 0 and below 1"));
         }
@@ -94,7 +97,7 @@ impl Masked {
             None => Section::from_toml(&format!("{}.masking", section.path()), "")?,
         };
         let masking = Masking::read(&table, context.tokens, &targets)?;
-        let asked = context.tokens.iter().filter(|(name, _)| targets.contains(name));
+        let asked = context.tokens.iter().filter(|(name, _)| masking.asks_for(name));
         let outputs = asked.map(|(name, spec)| {
             let (p, width) = (context.parameters.pp(name), context.width);
             let outputs = match spec.kind {
