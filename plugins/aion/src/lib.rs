@@ -4,4 +4,7 @@
 //! The folder holds `config.json` and `model.safetensors` of the transformer, and `codecs/NAME/` with the same two files for each
 //! modality.
 
+pub mod field;
+pub mod image;
+mod parameters;
 pub mod weights;

@@ -97,9 +97,9 @@ impl From<Band> for BandTable {
 }
 
 impl Band {
-    /// From a flux at the band's zero point to one at that of the network.
-    pub(super) fn scale(&self) -> f64 {
-        10f64.powf((ZERO_POINT - self.zero_point) / 2.5)
+    /// The flux at the band's zero point of what is 1 at that of the network.
+    pub(super) fn unit(&self) -> f64 {
+        10f64.powf((self.zero_point - ZERO_POINT) / 2.5)
     }
 
     /// The survey, by the name.

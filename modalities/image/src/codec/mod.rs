@@ -99,6 +99,9 @@ impl ImageCodec {
     /// # Errors
     /// As [`Self::encode`].
     pub fn encode_images(&self, images: Images<'_>) -> Result<Tensor> {
+        if images.flux.dims().first() == Some(&0) {
+            return Ok(Tensor::zeros((0, self.config.side().pow(2)), DType::U32, &self.device)?);
+        }
         let prepared = self.prepare(images)?;
         let z = self.network.encode(&prepared.values, &prepared.factors)?;
         Ok(fsq(&z, &self.config.levels)?.codes.flatten_from(1)?)
@@ -180,7 +183,12 @@ fn latent(codes: &Tensor, levels: &[u32], side: usize, device: &Device) -> Resul
     if tokens != side * side {
         return Err(codec_error(format!("expected {} codes per object, got {tokens}", side * side)));
     }
-    let z = fsq_values(&codes.to_device(&Device::Cpu)?, levels)?;
+    let codes = codes.to_device(&Device::Cpu)?.to_dtype(DType::U32)?;
+    let vocabulary: u32 = levels.iter().product();
+    if let Some(code) = codes.flatten_all()?.to_vec1::<u32>()?.into_iter().find(|code| *code >= vocabulary) {
+        return Err(codec_error(format!("expected codes below {vocabulary}, got {code}")));
+    }
+    let z = fsq_values(&codes, levels)?;
     Ok(z.reshape((batch, side, side, levels.len()))?.to_device(device)?)
 }
 

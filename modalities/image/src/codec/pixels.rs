@@ -11,8 +11,8 @@ use panchroma_core::Result;
 pub(super) struct Channels {
     /// Number of the band of each channel.
     bands: Vec<usize>,
-    /// What fluxes are multiplied with.
-    scales: Vec<f32>,
+    /// What fluxes are divided by.
+    units: Vec<f32>,
 }
 
 /// Images as the network sees them, on the CPU.
@@ -53,14 +53,14 @@ impl Channels {
             bands.push(band);
         }
         let of = |band: usize| &config.bands[band];
-        let scale = |band: &usize| {
+        let unit = |band: &usize| {
             // The survey of the first band decides for all.
             let survey = of(bands[0]).survey();
             let like = |other: &&Band| other.survey() == survey;
             let source = if config.as_reference { config.bands.iter().find(like) } else { None };
-            source.unwrap_or_else(|| of(*band)).scale() as f32
+            source.unwrap_or_else(|| of(*band)).unit() as f32
         };
-        Ok(Self { scales: bands.iter().map(scale).collect(), bands })
+        Ok(Self { units: bands.iter().map(unit).collect(), bands })
     }
 
     /// Fluxes → what the network sees.
@@ -82,7 +82,7 @@ impl Channels {
         let compression = Compression::new(config);
         for image in 0..batch {
             let mut seen = 0;
-            for (channel, (&band, &scale)) in self.bands.iter().zip(&self.scales).enumerate() {
+            for (channel, (&band, &unit)) in self.bands.iter().zip(&self.units).enumerate() {
                 let limit = config.bands[band].limit.map_or(f32::INFINITY, |limit| limit as f32);
                 let mut any = false;
                 for (line, column) in (0..crop).flat_map(|line| (0..crop).map(move |column| (line, column))) {
@@ -91,10 +91,18 @@ impl Channels {
                         continue;
                     }
                     let to = ((image * crop + line) * crop + column) * bands + band;
-                    let flux = fluxes.flux[from].clamp(-limit, limit) * scale;
+                    let flux = fluxes.flux[from].clamp(-limit, limit) / unit;
+                    if !flux.is_finite() {
+                        let name = &config.bands[band].name;
+                        return Err(codec_error(format!(
+                            "got a flux that is not finite: image {image}, band `{name}`, line {}, column {}",
+                            top + line,
+                            left + column
+                        )));
+                    }
                     any = true;
                     values[to] = compression.apply(flux);
-                    let ivar = fluxes.ivar.get(from).map_or(0.0, |ivar| f64::from(*ivar) / f64::from(scale).powi(2));
+                    let ivar = fluxes.ivar.get(from).map_or(0.0, |ivar| f64::from(*ivar) * f64::from(unit).powi(2));
                     weights[to] = compression.weight(f64::from(flux), ivar, floor) as f32;
                 }
                 seen += usize::from(any);
@@ -116,9 +124,9 @@ impl Channels {
         let compression = Compression::new(config);
         let mut flux = Vec::with_capacity(batch * self.bands.len() * height * width);
         for image in values.chunks_exact((height * width * bands).max(1)) {
-            for (&band, &scale) in self.bands.iter().zip(&self.scales) {
-                let scale = if config.as_reference { 1.0 } else { scale };
-                flux.extend(image.chunks_exact(bands).map(|pixel| compression.reverse(pixel[band]) / scale));
+            for (&band, &unit) in self.bands.iter().zip(&self.units) {
+                let unit = if config.as_reference { 1.0 } else { unit };
+                flux.extend(image.chunks_exact(bands).map(|pixel| compression.reverse(pixel[band]) * unit));
             }
         }
         Ok(Tensor::from_vec(flux, (batch, self.bands.len(), height, width), &Device::Cpu)?)

@@ -83,11 +83,22 @@ impl FieldCodecConfig {
         if self.decoder_hidden == 0 { self.hidden } else { self.decoder_hidden }
     }
 
-    /// Channels before the first halving and after each, from the map's one to `last`.
+    /// Channels before the first halving and after each: half as many before each, from the map's one.
     #[must_use]
-    pub fn channels(&self, last: usize) -> Vec<usize> {
-        let halved = (1..self.halvings).rev().map(|times| last >> times);
-        std::iter::once(1).chain(halved).chain([last]).collect()
+    pub fn encoder_widths(&self) -> Vec<usize> {
+        std::iter::once(1).chain(self.inner_widths(self.hidden)).chain([self.hidden]).collect()
+    }
+
+    /// Channels before the first doubling and after each, to the map's one. As published, the inner ones rise as in the encoder,
+    /// not the other way round: 32, 8, 16, 1 for three doublings.
+    #[must_use]
+    pub fn decoder_widths(&self) -> Vec<usize> {
+        let first = self.decoder_channels();
+        std::iter::once(first).chain(self.inner_widths(first)).chain([1]).collect()
+    }
+
+    fn inner_widths(&self, widest: usize) -> impl Iterator<Item = usize> {
+        (1..self.halvings).rev().map(move |times| widest >> times)
     }
 
     /// What makes no sense: the key, and why.

@@ -75,8 +75,7 @@ impl Network {
         let latent = config.levels.len();
         let (e, d) = (p.pp("encoder"), p.pp("decoder"));
         let (own, of_decoder) = (config.hidden, config.decoder_channels());
-        let down = config.channels(own);
-        let up: Vec<usize> = config.channels(of_decoder).into_iter().rev().collect();
+        let (down, up) = (config.encoder_widths(), config.decoder_widths());
         let halve = |n: usize| Convolution::new(&e.pp("resample").pp(n), [down[n], down[n + 1]], 4, RESAMPLE);
         let double = |n: usize| Convolution::transposed(&d.pp("resample").pp(n), [up[n], up[n + 1]], 4, RESAMPLE);
         Ok(Self {
