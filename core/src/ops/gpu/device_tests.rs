@@ -8,8 +8,10 @@ use crate::ops::contrastive::{infonce, sigmoid};
 use crate::ops::cross_entropy::{Groups, IGNORED, cross_entropy};
 use crate::ops::quantize::{Quantized, fsq, lfq, quantile};
 use crate::ops::resample::{Spectra, resample};
-use crate::ops::stack::{AttentionBranch, Branch, LinearParameters, MlpBranch, NormParameters};
-use crate::ops::{self, Activation, BlockMask, Gradients, Keep, Mask, NormKind, Sequences};
+use crate::ops::stack::{
+    AttentionBranch, Branch, CrossAttentionBranch, HeadNorms, LinearParameters, MlpBranch, NormParameters,
+};
+use crate::ops::{self, Activation, BlockMask, Context, Gradients, Keep, Mask, NormKind, Sequences};
 use crate::train::{AdamW, Group};
 use crate::{Decay, Init, Parameter, Parameters, Result};
 use candle_core::{DType, Device, Tensor, Var};
@@ -153,7 +155,7 @@ fn attention_of_heads_one_behind_the_other() -> Result<()> {
     let valid: Vec<u8> = (0..2 * keys as u32).map(|i| u8::from(i % 5 != 3)).collect();
     let valid = Tensor::from_vec(valid, (2, keys), &Device::Cpu)?;
     let inputs = [data(&[2, 3, queries, 16], 1)?, data(&[2, 3, keys, 16], 2)?, data(&[2, 3, keys, 16], 3)?];
-    for mask in [Mask::Full, Mask::Causal, Mask::Blocks(blocks)] {
+    for mask in [Mask::Full, Mask::Causal, Mask::Blocks(blocks), Mask::Uniform] {
         for valid in [None, Some(&valid)] {
             let name = format!("attention {mask:?}");
             compare(&name, BOTH, &inputs, &|t| Ok(ops::attention(&t[0], &t[1], &t[2], valid, &mask)?))?;
@@ -229,22 +231,37 @@ fn spectra_on_another_grid() -> Result<()> {
 }
 
 const WIDTH: usize = 32;
+const HEADS: usize = 2;
 
-fn branches(p: &Parameters, kind: NormKind, activation: Activation) -> Result<Arc<[Branch]>> {
+/// With a mask for the context, norms of heads and cross-attention, too.
+fn branches(p: &Parameters, kind: NormKind, activation: Activation, mask: Option<&Mask>) -> Result<Arc<[Branch]>> {
     let get = |name: String, shape: &[usize]| p.get(&name, shape, Init::Normal { std: 0.3 }, Decay::Yes);
-    let norm = |name: &str| -> Result<NormParameters> {
-        let beta = Some(get(format!("{name}.beta"), &[WIDTH])?);
-        Ok(NormParameters { kind, gamma: get(format!("{name}.gamma"), &[WIDTH])?, beta, eps: 1e-5 })
+    let norm_of = |name: &str, width: usize| -> Result<NormParameters> {
+        let beta = Some(get(format!("{name}.beta"), &[width])?);
+        Ok(NormParameters { kind, gamma: get(format!("{name}.gamma"), &[width])?, beta, eps: 1e-5 })
+    };
+    let norm = |name: &str| norm_of(name, WIDTH);
+    let heads = |name: &str| -> Result<HeadNorms> {
+        let of = |part: &str| norm_of(&format!("{name}.{part}"), WIDTH / HEADS);
+        Ok(HeadNorms { queries: of("queries")?, keys: of("keys")? })
     };
     let map = |name: &str, outputs: usize, inputs: usize| -> Result<LinearParameters> {
         let bias = Some(get(format!("{name}.bias"), &[outputs])?);
         Ok(LinearParameters { weight: get(format!("{name}.weight"), &[outputs, inputs])?, bias })
     };
     let (qkv, out) = (map("qkv", 3 * WIDTH, WIDTH)?, map("out", WIDTH, WIDTH)?);
-    let attention = AttentionBranch::new(norm("norm1")?, qkv, out, 2, Mask::Full)?;
+    let mut attention = AttentionBranch::new(norm("norm1")?, qkv, out, HEADS, mask.cloned().unwrap_or_default())?;
+    let mut cross = None;
+    if let Some(mask) = mask {
+        attention = attention.with_head_norms(heads("self")?)?;
+        let (q, kv, out) = (map("q", WIDTH, WIDTH)?, map("kv", 2 * WIDTH, WIDTH)?, map("cross", WIDTH, WIDTH)?);
+        let branch = CrossAttentionBranch::new([norm("norm3")?, norm("norm4")?], q, kv, out, HEADS)?;
+        let uniform = if matches!(mask, Mask::Uniform) { Mask::Uniform } else { Mask::Full };
+        cross = Some(Branch::CrossAttention(branch.with_head_norms(heads("other")?)?.with_mask(uniform)?));
+    }
     let (input, output) = (map("in", activation.inputs(48), WIDTH)?, map("mlp", WIDTH, 48)?);
     let mlp = MlpBranch::new(norm("norm2")?, input, output, activation)?;
-    Ok([Branch::Attention(attention), Branch::Mlp(mlp)].into())
+    Ok([Branch::Attention(attention)].into_iter().chain(cross).chain([Branch::Mlp(mlp)]).collect())
 }
 
 #[test]
@@ -257,7 +274,7 @@ fn stacks_with_their_parameters() -> Result<()> {
             for keep in [Keep::All, Keep::Inputs, Keep::Nothing] {
                 let on = |device: &Device, number: DType| -> Result<Vec<Vec<f64>>> {
                     let p = Parameters::new(1, device);
-                    let branches = branches(&p, kind, activation)?;
+                    let branches = branches(&p, kind, activation, None)?;
                     let x = filled(&[sequences.rows(), WIDTH], 3)?.to_device(device)?.to_dtype(number)?;
                     let y = ops::stack(&x, &branches, &sequences, scales.clone(), keep)?.to_dtype(DType::F32)?;
                     let mut gradients = Gradients::new(&p.all())?;
@@ -272,6 +289,55 @@ fn stacks_with_their_parameters() -> Result<()> {
                 let expected = on(&Device::Cpu, DType::F32)?;
                 for number in [DType::F32, DType::BF16] {
                     let what = format!("stack {kind:?} {activation:?} {keep:?} {number:?}");
+                    assert_near(&what, &on(&device, number)?, &expected, tolerance(number));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn stacks_with_a_context_and_fewer_keys_than_rows() -> Result<()> {
+    let Some(device) = device() else { return Ok(()) };
+    let sequences = Sequences::with_keys([(5, 3), (1, 1), (0, 0), (70, 66)])?;
+    let of_context = Sequences::with_keys([(7, 7), (130, 127), (2, 2), (0, 0)])?;
+    for mask in [Mask::Full, Mask::Causal, Mask::Uniform] {
+        // Queries with one context together, or not; some contexts that nobody attends to.
+        for of in [vec![0, 0, 1, 1], vec![1, 0, 3, 1]] {
+            for keep in [Keep::All, Keep::Inputs] {
+                let on = |device: &Device, number: DType| -> Result<Vec<Vec<f64>>> {
+                    let p = Parameters::new(1, device);
+                    let branches = branches(&p, NormKind::Layer, Activation::GeGlu, Some(&mask))?;
+                    let input = |rows: usize, seed: u32| -> Result<Var> {
+                        Ok(Var::from_tensor(&filled(&[rows, WIDTH], seed)?.to_device(device)?)?)
+                    };
+                    let (x, rows) = (input(sequences.rows(), 3)?, input(of_context.rows(), 5)?);
+                    let context = Context {
+                        rows: rows.as_tensor().to_dtype(number)?,
+                        sequences: of_context.clone(),
+                        of: of.clone(),
+                    };
+                    let stream = x.as_tensor().to_dtype(number)?;
+                    let scales = vec![None, Some(vec![2.0, 0.0, 1.0, 0.5]), None];
+                    let y = ops::stack_with_context(&stream, &branches, &sequences, &context, scales, keep)?;
+                    let y = y.to_dtype(DType::F32)?;
+                    let mut all = p.all();
+                    for (name, var) in [("x", x), ("context", rows)] {
+                        all.push((name.to_owned(), Parameter { var, decay: Decay::No }));
+                    }
+                    let mut gradients = Gradients::new(&all)?;
+                    gradients.backward(&(&y * filled(y.dims(), 99)?.to_device(device)?)?.sum_all()?)?;
+                    let mut found = vec![host(&y)?];
+                    for number in 0..gradients.len() {
+                        let own = gradients.to_host(number)?.unwrap_or_default();
+                        found.push(own.iter().map(|v| f64::from(*v)).collect());
+                    }
+                    Ok(found)
+                };
+                let expected = on(&Device::Cpu, DType::F32)?;
+                for number in [DType::F32, DType::BF16] {
+                    let what = format!("stack with a context {mask:?} {of:?} {keep:?} {number:?}");
                     assert_near(&what, &on(&device, number)?, &expected, tolerance(number));
                 }
             }
