@@ -125,16 +125,16 @@ fn main() -> Result<()> {
     let of: Vec<usize> = (0..batch).flat_map(|object| [object; MODALITIES]).collect();
     let parameters = p.all();
     let group = Group { prefix: String::new(), learning_rate: 1.0, weight_decay: 0.01 };
-    let mut optimizer = AdamW::new(parameters.clone(), vec![group], [0.9, 0.999], 1e-8);
-    let mut gradients = Gradients::new(&parameters)?;
+    let optimizer = || AdamW::new(parameters.clone(), vec![group], [0.9, 0.999], 1e-8);
+    let mut training = if what == "train" { Some((optimizer(), Gradients::new(&parameters)?)) } else { None };
     let mut seconds = Vec::new();
     for _ in 0..=PASSES {
         let start = Instant::now();
-        if what == "train" {
+        if let Some((optimizer, gradients)) = &mut training {
             let loss = net.loss([&x, &y, &labels], [&inputs, &outputs], &of)?;
             gradients.clear();
             gradients.backward(&loss)?;
-            optimizer.step(&gradients, 1e-4, Some(1.0))?;
+            optimizer.step(gradients, 1e-4, Some(1.0))?;
         } else {
             net.encode(&x, &inputs, Keep::Nothing)?;
         }
