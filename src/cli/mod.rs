@@ -8,6 +8,7 @@ mod completions;
 mod data;
 mod docs;
 mod embed;
+mod parity;
 mod plugins;
 mod probe;
 mod progress;
@@ -58,6 +59,8 @@ enum Command {
     /// Make catalogues and look at them: ingest, match, split, count, draw, check
     #[command(subcommand)]
     Data(data::DataCommand),
+    /// Compare what is computed here with what the Python package of AION-1 computes
+    Parity(parity::ParityArgs),
     /// Make the report page of a run again
     Report(report::ReportArgs),
     /// List the plugins that can be named in a config
@@ -128,6 +131,7 @@ pub fn main() -> ExitCode {
         Command::Embed(args) => (args.json(), embed::run(&args)),
         Command::Probe(args) => (args.json(), probe::run(&args)),
         Command::Data(command) => (command.json(), data::run(&command)),
+        Command::Parity(args) => (args.json(), parity::run(&args)),
         Command::Report(args) => (false, report::run(&args)),
         Command::Plugins(args) => (args.json(), plugins::run(&args)),
         Command::Docs(args) => (false, docs::run(&args)),

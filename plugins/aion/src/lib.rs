@@ -4,7 +4,11 @@
 //! The folder holds `config.json` and `model.safetensors` of the transformer, and `codecs/NAME/` with the same two files for each
 //! modality.
 
+pub mod config;
 pub mod field;
 pub mod image;
+pub mod modalities;
+pub mod model;
 mod parameters;
+pub mod parity;
 pub mod weights;

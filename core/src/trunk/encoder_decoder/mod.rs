@@ -194,13 +194,14 @@ impl EncoderDecoder {
         masks: &Masks,
         context: &Forward,
     ) -> Result<Tensor> {
-        let (sequences, of): (Vec<usize>, Vec<usize>) = if self.config.decoder_separate && !masks.uniform {
+        // A causal mask leaves each target something to see, so that the reference has nothing to be uniform about.
+        let uniform = masks.uniform && !self.config.decoder_causal;
+        let (sequences, of): (Vec<usize>, Vec<usize>) = if self.config.decoder_separate && !uniform {
             asked.by_modality().map(|(object, count)| (count, object)).unzip()
         } else {
             asked.lengths().into_iter().enumerate().map(|(object, count)| (count, object)).unzip()
         };
         let sequences = Sequences::new(sequences);
-        let uniform = masks.uniform && !self.config.decoder_causal;
         let branches = if uniform { &self.uniform } else { &self.decoder };
         let seen = Context { rows: encoded.context.clone(), sequences: encoded.sequences.clone(), of };
         let scales = self.scales("decoder", branches, sequences.len(), context);
