@@ -7,4 +7,7 @@
 pub mod field;
 pub mod image;
 mod parameters;
+mod read;
+pub mod scalar;
+pub mod spectrum;
 pub mod weights;
