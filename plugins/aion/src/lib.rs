@@ -9,5 +9,6 @@ pub mod image;
 mod parameters;
 mod read;
 pub mod scalar;
+pub mod sources;
 pub mod spectrum;
 pub mod weights;

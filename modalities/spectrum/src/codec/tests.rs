@@ -52,7 +52,7 @@ fn codes_and_spectra_have_the_shapes_of_the_config() {
         let codes = codec.encode_each(&observed).unwrap();
         assert_eq!(codes.dims(), [3, 1 + 64 / 8]);
         assert!(codes.flatten_all().unwrap().to_vec1::<u32>().unwrap().iter().all(|code| *code < 64));
-        let decoded = codec.decode(&codes, None, Masks::Sensible).unwrap();
+        let decoded = codec.decode(&codes, None, MaskRule::Sensible).unwrap();
         assert_eq!((decoded.flux.dims(), decoded.mask.dims()), ([3, 64].as_slice(), [3, 64].as_slice()));
         assert_eq!(decoded.wavelength.to_vec2::<f32>().unwrap()[2][63], 4630.0);
         // Alone in the batch, the same codes.
