@@ -4,8 +4,8 @@ use crate::codec::{MaskRule, Observed, SpectrumCodec, SpectrumCodecConfig};
 use crate::config::Channel;
 use candle_core::{Device, Tensor};
 use panchroma_core::{
-    Array, Arrays, Coordinate, Descriptor, Encoding, Error, Forward, HeadOutput, Result, Section, TokenKind, TokenSpec,
-    TokenValues, Tokenizer, TokenizerContext, Tokens, Values,
+    Array, Arrays, Coordinate, Descriptor, Encoding, Error, Forward, HeadOutput, Result, SUMS, Section, TokenKind,
+    TokenSpec, TokenValues, Tokenizer, TokenizerContext, Tokens, Values,
 };
 use std::collections::BTreeMap;
 
@@ -286,10 +286,18 @@ impl Tokenizer for SpectrumCodes {
         true
     }
 
-    fn learn(&self, arrays: &Arrays, _context: &Forward) -> Result<HeadOutput> {
+    fn learn(&self, arrays: &Arrays, context: &Forward) -> Result<HeadOutput> {
         let rows = self.rows(arrays)?;
-        let observed: Vec<Observed<'_>> = rows.iter().flatten().map(Row::observed).collect();
-        let Some(found) = self.codec.loss(&observed)? else { return Ok(HeadOutput::default()) };
-        Ok(HeadOutput { loss: Some(found.loss), metrics: found.metrics, ..HeadOutput::default() })
+        let there: Vec<(usize, &Row)> =
+            rows.iter().enumerate().filter_map(|(i, row)| Some((i, row.as_ref()?))).collect();
+        let observed: Vec<Observed<'_>> = there.iter().map(|(_, row)| row.observed()).collect();
+        let Some(found) = self.codec.loss(&observed, context.mode)? else { return Ok(HeadOutput::default()) };
+        let of_all = |(name, own): (&str, Vec<[f32; 2]>)| -> Result<(String, Tensor)> {
+            let mut sums = vec![[0.0_f32; 2]; rows.len()];
+            there.iter().zip(own).for_each(|((row, _), own)| sums[*row] = own);
+            Ok((format!("{SUMS}{name}"), Tensor::from_vec(sums.concat(), (rows.len(), 2), &Device::Cpu)?))
+        };
+        let predictions = found.sums.into_iter().map(of_all).collect::<Result<BTreeMap<_, _>>>()?;
+        Ok(HeadOutput { loss: Some(found.loss), metrics: found.metrics, predictions })
     }
 }
