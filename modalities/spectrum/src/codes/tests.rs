@@ -68,10 +68,10 @@ fn tokens_without_a_measurement_are_left_out_and_the_others_say_where_they_are()
     let tokenizer = build_tokenizer(CODEC, &modality.spec());
     let tokens = tokenizer.tokenize(&arrays(&*modality, &objects()), &Forward::evaluate()).unwrap();
     let valid = tokens.valid.to_vec2::<u8>().unwrap();
-    // 16 pieces of 80 Angstrom from 3995 on. `wide` ends at 5195, `narrow` is from 4200 to 4796, `coarse` from 3800 to 5240 in steps of 60.
+    // 16 pieces of 80 Angstrom from 3995 on: the last begins at 5195, where `wide` ends. `narrow` is from 4200 to 4796, `coarse` from 3800 to 5240 in steps of 60.
     let measured =
         |row: &[u8]| row.iter().enumerate().filter(|(_, v)| **v == 1).map(|(i, _)| i).collect::<Vec<usize>>();
-    assert_eq!(measured(&valid[0]), (0..=15).collect::<Vec<usize>>());
+    assert_eq!(measured(&valid[0]), (0..=16).collect::<Vec<usize>>());
     assert_eq!(measured(&valid[2]), [0, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
     assert!(valid[1].iter().all(|v| *v == 0));
     assert_eq!(measured(&valid[3]), (0..=16).collect::<Vec<usize>>());
