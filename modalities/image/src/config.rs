@@ -83,6 +83,11 @@ pub struct ImageConfig {
     /// What is subtracted first: `median` of each image and channel (default), or `none`.
     #[serde(default)]
     pub background: Background,
+    /// Whether values are brought to mean 0 and standard deviation 1 over the training split, and cut off by `clip`; default true. With false,
+    /// `scaling = "linear"`, `softening = 1` and `background = "none"`, they are the fluxes of the data, as codecs want them that
+    /// were trained on fluxes.
+    #[serde(default = "yes")]
+    pub standardise: bool,
     /// Values are cut off at plus and minus this many standard deviations of the training split; default 20.
     #[serde(default = "twenty")]
     pub clip: f64,
@@ -203,6 +208,9 @@ fn scale() -> String {
 }
 fn band() -> String {
     "band".into()
+}
+fn yes() -> bool {
+    true
 }
 fn twenty() -> f64 {
     20.0

@@ -14,7 +14,9 @@ pub mod rgb;
 #[cfg(test)]
 mod tests;
 
+pub use codec::field::tokenizer::FieldTokenizer;
 pub use codec::field::{FieldCodec, FieldCodecConfig};
+pub use codec::tokenizer::ImageTokenizer;
 pub use codec::{ImageCodec, ImageCodecConfig};
 pub use config::{Background, ImageConfig, Resize, Scaling};
 pub use modality::Image;

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 /// An image of one or more channels.
 ///
 /// Arrays (`C` channels, `H` = `W` = `size` pixels): `flux` `[B, C, H, W]` f32, background subtracted, scaled,
-/// and standardised over the training split, 0 where not valid; `valid` of the same shape. A pixel
+/// and, unless the config says no, standardised over the training split, 0 where not valid; `valid` of the same shape. A pixel
 /// is bad if its flag says so, its flux is not finite or beyond 1e30, or its inverse variance is 0 or not finite; so are all pixels of a
 /// channel that the object lacks. `ivar` of the same shape, unless the config says `ivar = ""`: the inverse variance of the values of
 /// `flux`, by that of the data and all that was done to it, with neighbours taken as independent; 0 where unknown. Beside
@@ -111,7 +111,7 @@ impl Modality for Image {
             let mean = sum / count;
             let deviation = (squares / count - mean * mean).max(0.0).sqrt();
             let usable = mean.is_finite() && deviation.is_finite() && deviation > 1e-6 * mean.abs().max(1e-6);
-            scalers.push(if usable { (mean, deviation) } else { (0.0, 1.0) });
+            scalers.push(if usable && self.config.standardise { (mean, deviation) } else { (0.0, 1.0) });
         }
         self.scalers = scalers;
         Ok(())
@@ -166,10 +166,11 @@ impl Modality for Image {
                 let ratio = change.ratio;
                 let blur = draw.apply(&self.config, context, &mut change, (&found, object, c));
                 let cut = found.plane.cut_out(&self.config, c, change);
+                let most = if self.config.standardise { self.config.clip } else { f64::INFINITY };
                 let start = (i * channels + c) * pixels;
                 for (at, value) in (start..).zip(cut.values) {
                     let Some(value) = value else { continue };
-                    let value = ((value - mean) / deviation).clamp(-self.config.clip, self.config.clip);
+                    let value = ((value - mean) / deviation).clamp(-most, most);
                     flux[at] = value as f32;
                     valid[at] = 1;
                     present[i] = true;

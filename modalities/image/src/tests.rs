@@ -6,6 +6,7 @@ use panchroma_core::{Arrays, Encoding, Forward, Modality, Mode, PrepareContext, 
 use panchroma_testing::{Case, Objects, build_modality, build_tokenizer, conformance, fitted};
 use serde_json::{Value, json};
 
+mod codecs;
 mod pixels;
 
 const SMALL: &str = "kind = \"image\"\nchannels = [\"r\", \"g\"]\nsize = 4\n";

@@ -11,6 +11,8 @@ pub struct ImageCodecConfig {
     /// Bands that the codec knows, in the order of its weights: names, or tables with `name`, `limit` and `zero_point`. An image may have
     /// any of them. Default: the bands of the Hyper Suprime-Cam (`HSC-G` to `HSC-Y`) and the Legacy Survey (`DES-G` to `DES-Z`).
     pub bands: Vec<Band>,
+    /// For the tokenizer: which of `bands` the channels of the modality are, in their order. Default: all of them, in their order.
+    pub channels: Vec<String>,
     /// Side of the square that is cut out around the centre, in pixels; default 96.
     pub crop: usize,
     /// Channels that all bands are projected to, whichever of them an image has; default 54.
@@ -127,6 +129,7 @@ impl Default for ImageCodecConfig {
             |(name, limit, zero_point): (&str, f64, f64)| Band { name: name.into(), limit: Some(limit), zero_point };
         Self {
             bands: PUBLISHED.map(band).into(),
+            channels: Vec::new(),
             crop: 96,
             projection: 54,
             hidden: 512,

@@ -4,6 +4,12 @@ use candle_core::Tensor;
 use panchroma_core::ops::{self, Activation, convolution::Window};
 use panchroma_core::{Decay, Init, Parameters, Result};
 
+/// Not 0: at a rectifier, where latent values are 0 because they were rounded, nothing would learn.
+fn bias(p: &Parameters, outputs: usize, fan_in: usize) -> Result<Tensor> {
+    let bound = (fan_in.max(1) as f64).powf(-0.5);
+    p.get("bias", &[outputs], Init::Uniform { bound }, Decay::No)
+}
+
 /// A convolution or its transpose, with a bias.
 #[derive(Debug, Clone)]
 pub(super) struct Convolution {
@@ -16,9 +22,9 @@ pub(super) struct Convolution {
 impl Convolution {
     /// `kernel` pixels wide and high; parameters `weight` `[outputs, kernel, kernel, inputs]` and `bias`.
     pub(super) fn new(p: &Parameters, [inputs, outputs]: [usize; 2], kernel: usize, window: Window) -> Result<Self> {
-        let init = Init::fan_in(inputs * kernel * kernel);
-        let w = p.get("weight", &[outputs, kernel, kernel, inputs], init, Decay::Yes)?;
-        Ok(Self { w, b: p.get("bias", &[outputs], Init::Zeros, Decay::No)?, window, transposed: false })
+        let fan_in = inputs * kernel * kernel;
+        let w = p.get("weight", &[outputs, kernel, kernel, inputs], Init::fan_in(fan_in), Decay::Yes)?;
+        Ok(Self { w, b: bias(p, outputs, fan_in)?, window, transposed: false })
     }
 
     /// Of odd width; the image keeps its size.
@@ -34,9 +40,9 @@ impl Convolution {
         window: Window,
     ) -> Result<Self> {
         // Each pixel of the result is reached by so many places of the kernel.
-        let reached = (kernel * kernel).div_ceil(window.stride * window.stride);
-        let w = p.get("weight", &[inputs, kernel, kernel, outputs], Init::fan_in(inputs * reached), Decay::Yes)?;
-        Ok(Self { w, b: p.get("bias", &[outputs], Init::Zeros, Decay::No)?, window, transposed: true })
+        let fan_in = inputs * (kernel * kernel).div_ceil(window.stride * window.stride);
+        let w = p.get("weight", &[inputs, kernel, kernel, outputs], Init::fan_in(fan_in), Decay::Yes)?;
+        Ok(Self { w, b: bias(p, outputs, fan_in)?, window, transposed: true })
     }
 
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
@@ -59,11 +65,13 @@ pub(super) struct Linear {
 impl Linear {
     /// Parameters `weight` `[outputs, inputs]` and `bias`.
     pub(super) fn new(p: &Parameters, [inputs, outputs]: [usize; 2]) -> Result<Self> {
-        Self::with(p, [inputs, outputs], Init::fan_in(inputs), 0.0)
+        let w = p.get("weight", &[outputs, inputs], Init::fan_in(inputs), Decay::Yes)?;
+        Ok(Self { w, b: Some(bias(p, outputs, inputs)?) })
     }
 
-    pub(super) fn with(p: &Parameters, [inputs, outputs]: [usize; 2], init: Init, bias: f32) -> Result<Self> {
-        let w = p.get("weight", &[outputs, inputs], init, Decay::Yes)?;
+    /// The same, with a bias that begins at a value.
+    fn begun(p: &Parameters, [inputs, outputs]: [usize; 2], bias: f32) -> Result<Self> {
+        let w = p.get("weight", &[outputs, inputs], Init::fan_in(inputs), Decay::Yes)?;
         Ok(Self { w, b: Some(p.get("bias", &[outputs], Init::Constant(bias), Decay::No)?) })
     }
 
@@ -106,7 +114,7 @@ impl Gates {
             // A bias would be the same for all pixels, and go away in the softmax.
             key: Linear::unbiased(&p.pp("key"), [channels, 1])?,
             inner: Linear::new(&p.pp("inner"), [channels, inner])?,
-            outer: Linear::with(&p.pp("outer"), [inner, channels], Init::fan_in(inner), CLOSED)?,
+            outer: Linear::begun(&p.pp("outer"), [inner, channels], CLOSED)?,
         })
     }
 

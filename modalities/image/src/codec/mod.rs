@@ -1,7 +1,7 @@
 //! A codec for images: a convolutional autoencoder whose latent values are rounded to codes.
 //!
 //! One network for images of any subset of the bands that it knows: a linear map brings them to as many channels whichever they are, and
-//! another one brings all bands back. [`ImageCodec`] works on tensors of physical fluxes;
+//! another one brings all bands back. [`ImageCodec`] works on tensors of physical fluxes, [`tokenizer`] makes a tokenizer of it;
 //! [`field`] is a codec for maps of one value per pixel.
 //!
 //! Source: the image tokenizer of AION-1, Parker et al. 2025, section 4; MagViT, Yu et al. 2023, arXiv:2310.05737; finite scalar
@@ -9,21 +9,23 @@
 
 pub mod config;
 pub mod field;
+mod frames;
 mod layers;
+mod learned;
 pub mod network;
 mod pixels;
 #[cfg(test)]
 mod tests;
-mod usage;
+pub mod tokenizer;
 
 pub use config::{Band, ImageCodecConfig};
+pub use learned::Learned;
 
 use candle_core::{DType, Device, Tensor};
 use network::Network;
 use panchroma_core::ops::quantize::{fsq, fsq_values};
 use panchroma_core::{Error, Parameters, Result};
 use pixels::{Channels, Fluxes, Prepared};
-use std::collections::BTreeMap;
 
 /// From images to codes and back.
 #[derive(Debug, Clone)]
@@ -57,15 +59,6 @@ impl<'a> Images<'a> {
     pub fn new(flux: &'a Tensor, bands: &'a [&'a str]) -> Self {
         Self { flux, ivar: None, valid: None, bands }
     }
-}
-
-/// What training a codec on a batch gives.
-#[derive(Debug, Clone)]
-pub struct Learned {
-    /// Scalar, differentiable.
-    pub loss: Tensor,
-    /// Scalars f32: `codebook_usage`, `perplexity`, `rms`.
-    pub metrics: BTreeMap<String, Tensor>,
 }
 
 impl ImageCodec {
@@ -122,9 +115,8 @@ impl ImageCodec {
     /// The loss is the mean square difference of compressed fluxes, weighted by `floor² / (σ² + floor²)`: their inverse variance, by that of the
     /// fluxes and the slope of the compression, for pixels with errors above a floor of 0.02, below which all count alike. Compressed, as the
     /// reverse is exponential: a small error of the network at a bright pixel would be all of the gradient. Rounding passes
-    /// gradients on as those of the value before. Pixels that were not measured do not count.
-    ///
-    /// `rms` is the root of the mean square without weights.
+    /// gradients on as those of the value before. Pixels that were not measured do not count. There is nothing to do for codes that
+    /// die: the codebook of a finite scalar quantizer is a grid that isn't learned, and all of it stays in reach.
     ///
     /// # Errors
     /// As [`Self::encode`], and if `crop` isn't a multiple of two to the power of the compressions.
@@ -139,7 +131,7 @@ impl ImageCodec {
         let z = self.trained.encode(&prepared.values, &prepared.factors)?;
         let quantized = fsq(&z, &self.config.levels)?;
         let decoded = self.trained.decode(&quantized.values)?;
-        learned(&decoded, &prepared.values, &prepared.weights, &quantized.codes, self.config.vocabulary())
+        Learned::new(decoded, prepared.values, prepared.weights, &quantized.codes, self.config.vocabulary())
     }
 
     fn prepare(&self, images: Images<'_>) -> Result<Prepared> {
@@ -190,21 +182,6 @@ fn latent(codes: &Tensor, levels: &[u32], side: usize, device: &Device) -> Resul
     }
     let z = fsq_values(&codes, levels)?;
     Ok(z.reshape((batch, side, side, levels.len()))?.to_device(device)?)
-}
-
-/// Weighted mean square, and how codes are used.
-fn learned(decoded: &Tensor, truth: &Tensor, weights: &Tensor, codes: &Tensor, vocabulary: usize) -> Result<Learned> {
-    let square = (decoded - truth)?.sqr()?;
-    // A batch of which nothing was measured has a loss of 0.
-    let mean = |weights: &Tensor| -> Result<Tensor> {
-        let total = weights.sum_all()?.maximum(1e-12)?;
-        Ok((&square * weights)?.sum_all()?.div(&total)?)
-    };
-    let loss = mean(weights)?;
-    let measured = weights.gt(0f64)?.to_dtype(DType::F32)?;
-    let mut metrics = usage::usage(codes, vocabulary)?;
-    metrics.insert("rms".to_owned(), mean(&measured)?.detach().sqrt()?);
-    Ok(Learned { loss, metrics })
 }
 
 /// What a codec refuses.

@@ -9,6 +9,7 @@ fn config() -> ImageCodecConfig {
     let band = |name: &str, zero_point| Band { name: name.into(), limit: Some(5.0), zero_point };
     ImageCodecConfig {
         bands: vec![band("A-g", 22.5), band("A-r", 22.5), band("B-g", 25.0)],
+        channels: Vec::new(),
         crop: 16,
         projection: 5,
         hidden: 8,

@@ -19,6 +19,10 @@ pub struct FieldCodecConfig {
     pub residual_hidden: usize,
     /// Residual units of either half; default 2.
     pub residual_units: usize,
+    /// Values of the map that the network takes for 0 and 1; decoded values lie between them. Default 0 and 1.
+    pub low: f64,
+    /// See `low`.
+    pub high: f64,
     /// How often lines and columns are halved; default 3: a code for each 8 by 8 pixels.
     pub halvings: usize,
     /// Levels of the finite scalar quantizer, one for each latent dimension; their product is the number of codes. Default
@@ -46,6 +50,8 @@ impl Default for FieldCodecConfig {
     fn default() -> Self {
         Self {
             crop: 96,
+            low: 0.0,
+            high: 1.0,
             hidden: 128,
             decoder_hidden: 0,
             residual_hidden: 64,
@@ -106,6 +112,9 @@ impl FieldCodecConfig {
     pub fn wrong(&self) -> Option<(&'static str, String)> {
         if !(1..=4096).contains(&self.crop) {
             return Some(("crop", format!("expected 1 to 4096 pixels, got {}", self.crop)));
+        }
+        if !(self.low.is_finite() && self.high.is_finite() && self.low < self.high) {
+            return Some(("low", format!("expected a number below `high`, {}, got {}", self.high, self.low)));
         }
         if !(1..=12).contains(&self.halvings) || self.side() == 0 {
             let reason = format!("expected at least 1, and one pixel left of {}, got {}", self.crop, self.halvings);

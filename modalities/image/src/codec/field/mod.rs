@@ -7,10 +7,11 @@ pub mod config;
 mod network;
 #[cfg(test)]
 mod tests;
+pub mod tokenizer;
 
 pub use config::{FieldCodecConfig, OutputActivation};
 
-use super::{Learned, latent, learned};
+use super::{Learned, latent};
 use candle_core::{DType, Device, Tensor};
 use network::Network;
 use panchroma_core::ops::quantize::fsq;
@@ -52,21 +53,26 @@ impl FieldCodec {
     /// # Errors
     /// If a map is smaller than `crop`.
     pub fn encode(&self, field: &Tensor) -> Result<Tensor> {
-        let z = self.network.encode(&self.cut(field)?)?;
+        if field.dims().first() == Some(&0) {
+            return Ok(Tensor::zeros((0, self.config.side().pow(2)), DType::U32, &self.device)?);
+        }
+        let z = self.network.encode(&self.shares(field)?)?;
         Ok(fsq(&z, &self.config.levels)?.codes.flatten_from(1)?)
     }
 
-    /// Codes `[B, T]` u32 → maps `[B, H, W]` f32, from 0 to 1.
+    /// Codes `[B, T]` u32 → maps `[B, H, W]` f32, from `low` to `high`.
     ///
     /// # Errors
     /// If there are not as many codes as pixels of a square, or a code is out of the vocabulary.
     pub fn decode(&self, codes: &Tensor) -> Result<Tensor> {
         let z = latent(codes, &self.config.levels, self.config.side(), &self.device)?;
-        Ok(self.network.decode(&z)?.clamp(0f32, 1f32)?.squeeze(3)?)
+        let share = self.network.decode(&z)?.clamp(0f32, 1f32)?.squeeze(3)?;
+        let FieldCodecConfig { low, high, .. } = self.config;
+        if (low, high) == (0.0, 1.0) { Ok(share) } else { Ok(share.affine(high - low, low)?) }
     }
 
-    /// Loss and metrics of maps `[B, H, W]` that are encoded, rounded and decoded: the mean square of what is not cut off to the range, weighted
-    /// by `floor² / (1 / ivar + floor²)` with a floor of 0.02. `ivar` and `valid` are of the shape of the maps: inverse variance, 0 where
+    /// Loss and metrics of maps `[B, H, W]` that are encoded, rounded and decoded: the mean square difference on the way from `low` = 0 to
+    /// `high` = 1, of what is not yet cut off to that range, weighted by `floor² / (1 / ivar + floor²)` with a floor of 0.02. `ivar` and `valid` are of the shape of the maps: inverse variance, 0 where
     /// unknown, and u8, 1 where measured.
     ///
     /// # Errors
@@ -83,10 +89,10 @@ impl FieldCodec {
                 return Err(error(format!("expected {name} of shape {:?}, got {:?}", field.dims(), other.dims())));
             }
         }
-        let mut truth = self.cut(field)?;
+        let mut truth = self.shares(field)?;
         let mut weights = match ivar {
             Some(ivar) => {
-                let precision = (self.cut(ivar)? * FLOOR.powi(2))?;
+                let precision = (self.cut(ivar)? * (FLOOR * (self.config.high - self.config.low)).powi(2))?;
                 // Where nothing is known of the error: as if there was none.
                 let known = (&precision / (&precision + 1.0)?)?;
                 precision.gt(0f64)?.where_cond(&known, &precision.ones_like()?)?
@@ -101,7 +107,14 @@ impl FieldCodec {
         let z = self.trained.encode(&truth)?;
         let quantized = fsq(&z, &self.config.levels)?;
         let decoded = self.trained.decode(&quantized.values)?;
-        learned(&decoded, &truth, &weights, &quantized.codes, self.config.vocabulary())
+        Learned::new(decoded, truth, weights, &quantized.codes, self.config.vocabulary())
+    }
+
+    /// The square around the centre, as shares of the way from `low` to `high`.
+    fn shares(&self, field: &Tensor) -> Result<Tensor> {
+        let FieldCodecConfig { low, high, .. } = self.config;
+        let cut = self.cut(field)?;
+        if (low, high) == (0.0, 1.0) { Ok(cut) } else { Ok(cut.affine(1.0 / (high - low), -low / (high - low))?) }
     }
 
     /// The square around the centre, `[B, crop, crop, 1]`.

@@ -8,6 +8,8 @@ use panchroma_core::{Parameters, Result};
 fn config() -> FieldCodecConfig {
     FieldCodecConfig {
         crop: 16,
+        low: 0.0,
+        high: 1.0,
         hidden: 8,
         decoder_hidden: 12,
         residual_hidden: 6,
@@ -72,6 +74,26 @@ fn every_parameter_learns_and_the_loss_falls() -> Result<()> {
 }
 
 #[test]
+fn other_ranges_are_brought_to_that_of_the_network() -> Result<()> {
+    let own = FieldCodecConfig { low: -2.0, high: 8.0, ..config() };
+    let codec = |config| FieldCodec::new(config, &Parameters::new(1, &Device::Cpu));
+    let (unit, wide) = (codec(&config())?, codec(&own)?);
+    let field = maps(3, 16)?;
+    let stretched = field.affine(10.0, -2.0)?;
+    let codes = unit.encode(&field)?;
+    assert_eq!(wide.encode(&stretched)?.to_vec2::<u32>()?, codes.to_vec2::<u32>()?);
+    let off =
+        (unit.decode(&codes)?.affine(10.0, -2.0)? - wide.decode(&codes)?)?.abs()?.max_all()?.to_scalar::<f32>()?;
+    assert!(off < 1e-5, "{off}");
+    let ivar = Tensor::full(400f32, field.shape(), &Device::Cpu)?;
+    let losses = [unit.loss(&field, Some(&ivar), None)?, wide.loss(&stretched, Some(&(ivar / 100.0)?), None)?];
+    let [a, b] = losses.map(|learned| learned.loss.to_scalar::<f32>());
+    let (a, b) = (a?, b?);
+    assert!((a / b - 1.0).abs() < 1e-4, "{a} {b}");
+    Ok(())
+}
+
+#[test]
 fn weights_are_bounded_inverse_variances() -> Result<()> {
     let codec = FieldCodec::new(&config(), &Parameters::new(1, &Device::Cpu))?;
     let field = maps(2, 16)?;
@@ -96,6 +118,7 @@ fn weights_are_bounded_inverse_variances() -> Result<()> {
 #[test]
 fn what_a_codec_was_not_made_for_is_refused() -> Result<()> {
     let codec = FieldCodec::new(&config(), &Parameters::new(1, &Device::Cpu))?;
+    assert!(codec.decode(&Tensor::new(&[[45_u32; 16]], &Device::Cpu)?).is_err());
     let error = codec.encode(&maps(1, 15)?).expect_err("refused").to_string();
     assert!(error.contains("16 x 16") && error.contains("15 x 15"), "{error}");
     let error = codec.encode(&maps(1, 16)?.unsqueeze(0)?).expect_err("refused").to_string();
@@ -107,6 +130,7 @@ fn what_a_codec_was_not_made_for_is_refused() -> Result<()> {
         config.wrong().expect("wrong").0
     };
     assert_eq!(wrong(&|c| c.crop = 5000), "crop");
+    assert_eq!(wrong(&|c| c.low = 1.0), "low");
     assert_eq!(wrong(&|c| c.halvings = 0), "halvings");
     assert_eq!(wrong(&|c| c.halvings = 7), "halvings");
     assert_eq!(wrong(&|c| c.hidden = 3), "hidden");
