@@ -7,6 +7,7 @@
 pub mod config;
 pub mod field;
 pub mod image;
+pub mod import;
 pub mod modalities;
 pub mod model;
 mod parameters;
