@@ -8,6 +8,7 @@ mod completions;
 mod data;
 mod docs;
 mod embed;
+mod import;
 mod parity;
 mod plugins;
 mod probe;
@@ -59,6 +60,9 @@ enum Command {
     /// Make catalogues and look at them: ingest, match, split, count, draw, check
     #[command(subcommand)]
     Data(data::DataCommand),
+    /// Make a run folder of published weights
+    #[command(subcommand)]
+    Import(import::ImportCommand),
     /// Compare what is computed here with what the Python package of AION-1 computes
     Parity(parity::ParityArgs),
     /// Make the report page of a run again
@@ -131,6 +135,7 @@ pub fn main() -> ExitCode {
         Command::Embed(args) => (args.json(), embed::run(&args)),
         Command::Probe(args) => (args.json(), probe::run(&args)),
         Command::Data(command) => (command.json(), data::run(&command)),
+        Command::Import(command) => (command.json(), import::run(&command)),
         Command::Parity(args) => (args.json(), parity::run(&args)),
         Command::Report(args) => (false, report::run(&args)),
         Command::Plugins(args) => (args.json(), plugins::run(&args)),

@@ -131,7 +131,7 @@ impl Model {
             expected: format!("one of {:?}", self.modalities().collect::<Vec<_>>()),
             found: format!("`{modality}`"),
         })?;
-        part.tokenizer.reconstruct(tokens, like, &Forward::evaluate())
+        part.tokenizer.reconstruct(&part.own_coordinates(tokens)?, like, &Forward::evaluate())
     }
 
     fn part(&self, modality: &str) -> Option<&Part> {
