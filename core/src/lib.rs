@@ -12,6 +12,7 @@
 pub mod arrays;
 pub mod bands;
 pub mod batch;
+pub mod codebook;
 pub mod config;
 pub mod data;
 pub mod device;
@@ -40,6 +41,7 @@ pub mod trunk;
 
 pub use arrays::{Array, ArrayField, Arrays, ArraysSpec, Values};
 pub use batch::Batch;
+pub use codebook::{Bins, Codebook};
 pub use config::Section;
 pub use data::{Column, ColumnKind, Rows};
 pub use device::{DeviceChoice, DeviceError};

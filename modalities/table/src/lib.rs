@@ -8,6 +8,7 @@
 //! training split (`quantile` has the distribution-free one); [`Table`] (`prepare`) makes arrays,
 //! [`Columns`] (`tokenizer`) tokens.
 
+pub mod codec;
 mod config;
 mod prepare;
 mod quantile;
@@ -17,6 +18,7 @@ mod tokenizer;
 #[cfg(test)]
 mod tests;
 
+pub use codec::{Compression, Function, MultiScalarCodec, ScalarCodec};
 pub use config::{ColumnConfig, ColumnMeaning, Scale, TableConfig};
 pub use prepare::Table;
 pub use tokenizer::{Columns, ColumnsConfig};
