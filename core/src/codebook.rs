@@ -14,16 +14,6 @@ pub struct Codebook {
     steps: Vec<f32>,
 }
 
-/// The bins behind codes, in the unit of the values: what is needed to draw probabilities of codes as a histogram.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Bins {
-    /// `[V + 1]`: bin `c` lies between `edges[c]` and `edges[c + 1]`. The outer bins reach further, and have the width 0 where nothing is
-    /// known about what lies beyond.
-    pub edges: Vec<f32>,
-    /// `[V]`: the value that each code stands for.
-    pub values: Vec<f32>,
-}
-
 impl Codebook {
     /// From what each code stands for.
     ///

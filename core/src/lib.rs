@@ -41,7 +41,7 @@ pub mod trunk;
 
 pub use arrays::{Array, ArrayField, Arrays, ArraysSpec, Values};
 pub use batch::Batch;
-pub use codebook::{Bins, Codebook};
+pub use codebook::Codebook;
 pub use config::Section;
 pub use data::{Column, ColumnKind, Rows};
 pub use device::{DeviceChoice, DeviceError};

@@ -12,7 +12,7 @@ mod tests;
 pub use compression::{Compression, Function};
 
 use candle_core::{DType, Device, Tensor};
-use panchroma_core::codebook::{Bins, Codebook};
+use panchroma_core::codebook::Codebook;
 use panchroma_core::{Error, Result};
 
 /// One number per object as one code.
@@ -112,11 +112,16 @@ impl ScalarCodec {
         self.values.get(code as usize).copied()
     }
 
-    /// The bins in the unit of the values, for histograms.
+    /// The value that each code stands for.
     #[must_use]
-    pub fn bins(&self) -> Bins {
-        let edges = self.codebook.edges().into_iter().map(|edge| self.compression.decompress(edge)).collect();
-        Bins { edges, values: self.values.clone() }
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// `[V + 1]`: the edges of the bins in the unit of the values, for histograms. The first bin has no known width.
+    #[must_use]
+    pub fn edges(&self) -> Vec<f32> {
+        self.codebook.edges().into_iter().map(|edge| self.compression.decompress(edge)).collect()
     }
 
     /// Values -> codes, of any shape.

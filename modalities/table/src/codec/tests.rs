@@ -77,15 +77,15 @@ fn fitted_codes_share_out_the_sample_and_stand_for_the_median_of_their_bins() {
         let mean = own.iter().sum::<f32>() / own.len() as f32;
         assert!((codec.value(code).unwrap() - mean).abs() < 1.0, "{code}");
     }
-    let bins = codec.bins();
-    assert_eq!((bins.edges.len(), bins.values.len()), (12, 11));
-    assert!(bins.edges.is_sorted() && (bins.edges[11] - 999.0).abs() < 1e-2);
+    let edges = codec.edges();
+    assert_eq!((edges.len(), codec.values().len()), (12, 11));
+    assert!(edges.is_sorted() && (edges[11] - 999.0).abs() < 1e-2);
 }
 
 #[test]
 fn a_grid_has_equal_steps_of_what_its_function_gives() {
     let codec = ScalarCodec::grid(Compression::log(-10.0), (0.01, 100.0), 5).unwrap();
-    let edges = codec.bins().edges;
+    let edges = codec.edges();
     for (edge, expected) in edges.iter().zip([0.01, 0.01, 0.1, 1.0, 10.0, 100.0]) {
         assert!((edge / expected - 1.0).abs() < 1e-5, "{edges:?}");
     }
