@@ -11,4 +11,7 @@ pub mod modalities;
 pub mod model;
 mod parameters;
 pub mod parity;
+mod read;
+pub mod scalar;
+pub mod spectrum;
 pub mod weights;

@@ -91,7 +91,8 @@ impl SpectrumCodec {
             [("grid", &self.grid, &grid), ("normalisation codes", &self.levels.steps().to_vec(), &levels)]
         {
             let range = own.last().zip(own.first()).map_or(0.0, |(last, first)| (last - first).abs());
-            let far = own.iter().zip(given).find(|(own, given)| !((**own - **given).abs() <= 1e-5 * range));
+            let far =
+                own.iter().zip(given).find(|(own, given)| given.is_nan() || (**own - **given).abs() > 1e-5 * range);
             let wrong = |expected: String, found: String| Error::Shape {
                 part: format!("codec of spectra, {name} of the file beside those of the config"),
                 expected,

@@ -24,8 +24,6 @@ pub(super) struct Prepared {
     pub(super) code: u32,
     /// `[N, 2]`: flux and its standard deviation's inverse, scaled and compressed.
     pub(super) input: Vec<f32>,
-    /// What flux is divided by.
-    pub(super) scale: f32,
     /// `[N]`: flux over scale, minus 1.
     target: Vec<f32>,
     /// `[N]`: inverse of the standard deviation of that.
@@ -65,7 +63,6 @@ impl Prepared {
         Self {
             code: levels.code(normalisation),
             input: own.iter().zip(&error).flat_map(|(own, error)| [compressed(*own), compressed(*error)]).collect(),
-            scale,
             target: own.iter().map(|own| own / scaling).collect(),
             inverse: places.read(observed.wavelength, &inverse).into_iter().map(|i| i * scale).collect(),
             good: places.both(|k| {
