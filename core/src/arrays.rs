@@ -252,6 +252,8 @@ pub struct ArraysSpec {
     pub valid_axes: &'static [&'static str],
     /// Largest length of each named axis, for example `("L", 128)`.
     pub sizes: Vec<(&'static str, usize)>,
+    /// What the places of an axis are called, where they have names, for example the columns of a table.
+    pub labels: Vec<(&'static str, Vec<String>)>,
 }
 
 impl ArraysSpec {
@@ -259,5 +261,11 @@ impl ArraysSpec {
     #[must_use]
     pub fn size(&self, axis: &str) -> Option<usize> {
         self.sizes.iter().find(|(name, _)| *name == axis).map(|(_, size)| *size)
+    }
+
+    /// What the places of the axis called `axis` are called; empty if they have no names.
+    #[must_use]
+    pub fn labels(&self, axis: &str) -> &[String] {
+        self.labels.iter().find(|(name, _)| *name == axis).map_or(&[], |(_, labels)| labels)
     }
 }

@@ -120,7 +120,8 @@ impl Function {
 }
 
 /// What comes before the bins of a scalar.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Compression {
     /// Nothing.
     None,

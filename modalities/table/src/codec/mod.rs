@@ -6,22 +6,49 @@
 //! (Parker et al. 2025, section 3.2).
 
 mod compression;
+mod sources;
 #[cfg(test)]
 mod tests;
 
 pub use compression::{Compression, Function};
+pub use sources::{SourceField, SourcesCodec};
 
 use candle_core::{DType, Device, Tensor};
 use panchroma_core::codebook::Codebook;
 use panchroma_core::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 /// One number per object as one code.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Kept", into = "Kept")]
 pub struct ScalarCodec {
     compression: Compression,
     codebook: Codebook,
     /// What codes are decoded to, in the unit of the values.
     values: Vec<f32>,
+}
+
+/// A codec as text.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    compression: Compression,
+    codebook: Codebook,
+    values: Vec<f32>,
+}
+
+impl From<ScalarCodec> for Kept {
+    fn from(codec: ScalarCodec) -> Self {
+        Self { compression: codec.compression, codebook: codec.codebook, values: codec.values }
+    }
+}
+
+impl TryFrom<Kept> for ScalarCodec {
+    type Error = Error;
+
+    fn try_from(kept: Kept) -> Result<Self> {
+        Self::new(kept.compression, kept.codebook)?.with_values(kept.values)
+    }
 }
 
 impl ScalarCodec {

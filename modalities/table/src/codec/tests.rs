@@ -127,3 +127,47 @@ fn functions_have_the_names_of_pytorch() {
     }
     assert!(of("softplus").is_err());
 }
+
+fn sources() -> SourcesCodec {
+    let fields = [("X", SourceField::Whole { size: 4 }), ("R", SourceField::Scalar(plain(&[0.0, 1.0, 2.0])))];
+    SourcesCodec::new(fields.map(|(name, field)| (name.to_owned(), field)).into(), 99).unwrap()
+}
+
+#[test]
+fn sources_are_one_sequence_of_codes_that_say_their_field() {
+    let codec = sources();
+    assert_eq!((codec.vocabulary(), codec.offsets()), (7, vec![0, 4]));
+    let x = Tensor::new(&[[3_i64, 0, 99], [99, 99, 99]], &Device::Cpu).unwrap();
+    let r = Tensor::new(&[[0.5_f32, 7.0, 99.0], [99.0, 99.0, 99.0]], &Device::Cpu).unwrap();
+    let codes = codec.encode(&[x, r]).unwrap();
+    assert_eq!(codes.to_vec2::<u32>().unwrap(), [[3, 5, 0, 6, 99, 99], [99; 6]]);
+    let back = codec.decode(&codes).unwrap();
+    assert_eq!(back[0].to_vec2::<i64>().unwrap(), [[3, 0, -1], [-1; 3]]);
+    assert_eq!(back[1].to_vec2::<f32>().unwrap(), [[1.0, 2.0, -1.0], [-1.0; 3]]);
+    // A code of another field is none of this.
+    let swapped = Tensor::new(&[[5_u32, 3]], &Device::Cpu).unwrap();
+    let back = codec.decode(&swapped).unwrap();
+    assert_eq!(
+        (back[0].to_vec2::<i64>().unwrap(), back[1].to_vec2::<f32>().unwrap()),
+        (vec![vec![-1]], vec![vec![-1.0]])
+    );
+}
+
+#[test]
+fn sources_that_make_no_sense_are_named() {
+    let codec = sources();
+    let said = |x: &[f32], r: &[f32]| {
+        let row = |values: &[f32]| Tensor::new(values, &Device::Cpu).unwrap().unsqueeze(0).unwrap();
+        codec.encode(&[row(x), row(r)]).map(|_| ()).unwrap_err().to_string()
+    };
+    let error = said(&[0.0, 4.0], &[0.0, 0.0]);
+    assert!(
+        error.contains("`X` of source 1 of object 0") && error.contains("0 to 3") && error.contains('4'),
+        "{error}"
+    );
+    assert!(said(&[0.5], &[0.0]).contains("0.5"));
+    assert!(said(&[99.0], &[0.0]).contains("`R` of source 0"));
+    assert!(said(&[1.0, 2.0], &[0.0]).contains("[1, 2]"));
+    assert!(SourcesCodec::new(vec![("X".into(), SourceField::Whole { size: 4 })], 3).is_err());
+    assert!(codec.decode(&Tensor::new(&[[1_u32, 2, 3]], &Device::Cpu).unwrap()).is_err());
+}
