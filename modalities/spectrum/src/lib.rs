@@ -5,6 +5,7 @@
 
 pub mod augment;
 pub mod codec;
+pub mod codes;
 pub mod config;
 pub mod continuum;
 mod level;
@@ -16,6 +17,7 @@ pub mod slices;
 mod tests;
 
 pub use codec::{SpectrumCodec, SpectrumCodecConfig};
+pub use codes::SpectrumCodes;
 pub use config::{Channel, Normalise, Spacing, SpectrumConfig, WavelengthUnit};
 pub use modality::Spectrum;
 pub use slices::{Known, Slices, SlicesConfig};

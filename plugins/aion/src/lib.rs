@@ -13,5 +13,6 @@ mod parameters;
 pub mod parity;
 mod read;
 pub mod scalar;
+pub mod sources;
 pub mod spectrum;
 pub mod weights;

@@ -111,6 +111,11 @@ pub fn read_spectrum(folder: &Path, parameters: &Parameters) -> Result<SpectrumC
     let prefix = if parameters.name().is_empty() { String::new() } else { format!("{}.", parameters.name()) };
     for (name, parameter) in parameters.all() {
         let Some(own) = name.strip_prefix(&prefix) else { continue };
+        if let Some(block) = own.strip_suffix(".shift") {
+            let shift = shift(&mut weights, block, &config)?;
+            parameter.var.set(&Tensor::new(&[shift], parameters.device())?)?;
+            continue;
+        }
         let published = published(own, parameter.var.dims(), config.encoder_widths.len());
         let tensor = published.read(&mut weights)?.reshape(parameter.var.shape())?;
         parameter.var.set(&tensor.to_device(parameters.device())?)?;
@@ -147,6 +152,40 @@ pub fn read_spectrum(folder: &Path, parameters: &Parameters) -> Result<SpectrumC
     })?;
     weights.finish()?;
     Ok(codec)
+}
+
+/// What a block of one channel adds. A norm leaves nothing of it but its bias, so whatever comes in, all places hold the same number, and
+/// their length over a sequence is that of one times the root of their number.
+fn shift(weights: &mut Weights, block: &str, config: &SpectrumCodecConfig) -> Result<f32> {
+    let mut take = |name: &str, shape: &[usize]| -> Result<Vec<f64>> {
+        let values = read::values(weights, &format!("{block}.{name}"), shape)?;
+        Ok(values.into_iter().map(f64::from).collect())
+    };
+    take("dwconv.weight", &[1, 1, 7])?;
+    take("dwconv.bias", &[1])?;
+    take("norm.weight", &[1])?;
+    let (norm, input, bias) = (take("norm.bias", &[1])?, take("pwconv1.weight", &[4, 1])?, take("pwconv1.bias", &[4])?);
+    let (gamma, beta) = (take("grn.gamma", &[1, 1, 4])?, take("grn.beta", &[1, 1, 4])?);
+    let (output, last) = (take("pwconv2.weight", &[1, 4])?, take("pwconv2.bias", &[1])?);
+    // Places of the sequence in this stage.
+    let stage: u32 = block.split('.').nth(2).and_then(|stage| stage.parse().ok()).unwrap_or(0);
+    let places = match block.starts_with("encoder.") {
+        true => config.samples >> (stage + 2),
+        false if stage as usize + 1 == config.decoder_widths.len() => config.samples,
+        false => config.samples / config.samples_per_token() << (stage + 1),
+    };
+    let norm = norm.first().copied().unwrap_or(0.0);
+    let hidden: Vec<f64> = input.iter().zip(&bias).map(|(w, b)| gelu(w * norm + b)).collect();
+    let lengths: Vec<f64> = hidden.iter().map(|h| h.abs() * (places as f64).sqrt()).collect();
+    let mean = lengths.iter().sum::<f64>() / lengths.len() as f64 + 1e-6;
+    let responses = hidden.iter().zip(&lengths).zip(gamma.iter().zip(&beta));
+    let responses = responses.map(|((h, length), (gamma, beta))| gamma * h * length / mean + beta + h);
+    let sum: f64 = responses.zip(&output).map(|(response, weight)| response * weight).sum();
+    Ok((sum + last.first().copied().unwrap_or(0.0)) as f32)
+}
+
+fn gelu(x: f64) -> f64 {
+    0.5 * x * (1.0 + candle_core::cpu::erf::erf_f64(x * std::f64::consts::FRAC_1_SQRT_2))
 }
 
 /// Where a parameter of ours lies in a published file.

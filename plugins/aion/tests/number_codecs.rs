@@ -4,9 +4,10 @@
 
 use candle_core::{DType, Device, Tensor};
 use panchroma_aion::scalar::{ScalarClass, Scalars};
+use panchroma_aion::sources::read_sources;
 use panchroma_aion::spectrum::read_spectrum;
 use panchroma_core::Parameters;
-use panchroma_spectrum::codec::{Masks, Spectra, SpectrumCodec};
+use panchroma_spectrum::codec::{MaskRule, Spectra, SpectrumCodec};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -64,7 +65,7 @@ impl Fixture {
         self.assert_codes("spectrum.tokens", &codes);
         let codes = &self.expected["spectrum.tokens"];
         for (name, wavelength) in [("spectrum.decoded", Some(wavelength)), ("spectrum.decoded_latent_grid", None)] {
-            let decoded = codec.decode(codes, wavelength, Masks::AsReference).unwrap();
+            let decoded = codec.decode(codes, wavelength, MaskRule::AsReference).unwrap();
             self.assert_values(name, &decoded.flux, 2e-5);
             if let Some(mask) = self.expected.get(&format!("{name}_mask")) {
                 let bits = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<u8>().unwrap();
@@ -196,10 +197,10 @@ fn spectra_that_do_not_fit_are_refused() {
     let text = said(&flux.narrow(1, 0, 400).unwrap(), &wavelength);
     assert!(text.contains("[3, 400]") && text.contains("[3, 411]"), "{text}");
     let codes = Tensor::full(256_u32, (1, 21), &Device::Cpu).unwrap();
-    let text = codec.decode(&codes, None, Masks::Sensible).map(|_| ()).unwrap_err().to_string();
+    let text = codec.decode(&codes, None, MaskRule::Sensible).map(|_| ()).unwrap_err().to_string();
     assert!(text.contains("0 to 255") && text.contains("256"), "{text}");
     let text =
-        codec.decode(&codes.narrow(1, 0, 20).unwrap(), None, Masks::Sensible).map(|_| ()).unwrap_err().to_string();
+        codec.decode(&codes.narrow(1, 0, 20).unwrap(), None, MaskRule::Sensible).map(|_| ()).unwrap_err().to_string();
     assert!(text.contains("[B, 21]") && text.contains("[1, 20]"), "{text}");
 }
 
@@ -210,6 +211,23 @@ fn a_sensible_mask_is_bad_outside_of_the_grid_alone() {
     let codes = fixture.expected["spectrum.tokens"].narrow(0, 0, 1).unwrap();
     let wavelength = Tensor::new(&[[3499.0_f32, 3500.0, 6000.0, 10462.0, 10463.0]], &Device::Cpu).unwrap();
     let mask = |masks| codec.decode(&codes, Some(&wavelength), masks).unwrap().mask.to_vec2::<u8>().unwrap();
-    assert_eq!(mask(Masks::Sensible), [[1, 0, 0, 0, 1]]);
-    assert_eq!(mask(Masks::AsReference), [[0, 1, 1, 1, 0]]);
+    assert_eq!(mask(MaskRule::Sensible), [[1, 0, 0, 0, 1]]);
+    assert_eq!(mask(MaskRule::AsReference), [[0, 1, 1, 1, 0]]);
+}
+
+#[test]
+fn sources_have_the_codes_and_values_of_the_python_package() {
+    let fixture = Fixture::open("codecs-other");
+    let codec = read_sources(&fixture.codec("catalog")).unwrap();
+    assert_eq!((codec.vocabulary(), codec.padding()), (3264, 9999));
+    let columns: Vec<Tensor> =
+        codec.fields().iter().map(|(key, _)| fixture.inputs[&format!("catalog.{key}")].clone()).collect();
+    fixture.assert_codes("catalog.tokens", &codec.encode(&columns).unwrap());
+    let decoded = codec.decode(&fixture.expected["catalog.tokens"]).unwrap();
+    for ((key, _), values) in codec.fields().iter().zip(decoded) {
+        let expected = &fixture.expected[&format!("catalog.decoded.{key}")];
+        assert_eq!((values.dtype(), values.dims()), (expected.dtype(), expected.dims()), "{key}");
+        let numbers = |t: &Tensor| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        assert_eq!(numbers(&values), numbers(expected), "{key}");
+    }
 }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SpectrumCodecConfig {
-    /// First wavelength of the latent grid, in Angstrom (or the unit of the axis). Default 3500.
+    /// First wavelength of the latent grid, in Angstrom; of a modality with `wavelength_unit = "other"`, where 0 is its `wavelength_min` and 1
+    /// its `wavelength_max`. Default 3500.
     pub wavelength_min: f64,
     /// Step of the latent grid, in the same unit, above 0. Default 0.8.
     pub wavelength_step: f64,
@@ -35,6 +36,14 @@ pub struct SpectrumCodecConfig {
     pub clip_flux: f64,
     /// What flux over normalisation minus 1, and its error, are multiplied by before the network. Default 0.2.
     pub input_scaling: f64,
+    /// What flux is divided by before anything else, in its own unit, so that it is of order one: the normalisation knows nothing below 0.1.
+    /// Above 0, default 1.
+    pub flux_unit: f64,
+    /// Error of every sample of a spectrum whose errors are unknown, as a share of its mean absolute flux. Above 0, default 0.1.
+    pub assumed_error: f64,
+    /// Whether tokens of wavelengths at which nothing was measured are left out; default true. A model that was trained with all of them, as
+    /// AION-1, needs false.
+    pub skip_unmeasured: bool,
     /// Training: weight of LFQ's entropies, `sample - diversity batch`. Default 0.1.
     pub entropy_weight: f64,
     /// Training: weight of the batch entropy in that; above 0 it keeps codes in use. Default 1.
@@ -66,6 +75,9 @@ impl Default for SpectrumCodecConfig {
             clip_ivar: 100.0,
             clip_flux: f64::INFINITY,
             input_scaling: 0.2,
+            flux_unit: 1.0,
+            assumed_error: 0.1,
+            skip_unmeasured: true,
             entropy_weight: 0.1,
             diversity: 1.0,
             sharpness: 100.0,
@@ -135,6 +147,8 @@ impl SpectrumCodecConfig {
         positive("clip_ivar", self.clip_ivar)?;
         positive("clip_flux", self.clip_flux)?;
         positive("input_scaling", self.input_scaling)?;
+        positive("flux_unit", self.flux_unit)?;
+        positive("assumed_error", self.assumed_error)?;
         positive("sharpness", self.sharpness)?;
         positive("error_floor", self.error_floor)?;
         not_negative("entropy_weight", self.entropy_weight)?;

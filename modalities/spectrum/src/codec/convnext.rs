@@ -62,9 +62,18 @@ impl Norm {
     }
 }
 
-/// `x + linear(response_norm(gelu(linear(norm(depthwise(x))))))`.
+/// What a block adds to the sequence.
 #[derive(Clone, Debug)]
-struct Block {
+enum Block {
+    /// `linear(response_norm(gelu(linear(norm(depthwise(x))))))`.
+    Full(Box<Full>),
+    /// Of one channel a norm leaves nothing but its bias: such a block adds a number `[1]`, and all but one of its parameters would have no
+    /// gradient.
+    Shift(Tensor),
+}
+
+#[derive(Clone, Debug)]
+struct Full {
     kernel: Tensor,
     kernel_bias: Tensor,
     norm: Norm,
@@ -76,9 +85,12 @@ struct Block {
 
 impl Block {
     fn new(width: usize, parameters: &Parameters) -> Result<Self> {
+        if width == 1 {
+            return Ok(Self::Shift(parameters.get("shift", &[1], Init::Zeros, Decay::No)?));
+        }
         let (kernel, response) = (parameters.pp("dwconv"), parameters.pp("grn"));
         let hidden = 4 * width;
-        Ok(Self {
+        Ok(Self::Full(Box::new(Full {
             kernel: kernel.get("weight", &[width, 7], SPREAD, Decay::Yes)?,
             kernel_bias: kernel.get("bias", &[width], Init::Zeros, Decay::No)?,
             norm: Norm::new(width, EPSILON, &parameters.pp("norm"))?,
@@ -86,14 +98,29 @@ impl Block {
             gamma: response.get("gamma", &[hidden], Init::Zeros, Decay::No)?,
             beta: response.get("beta", &[hidden], Init::Zeros, Decay::No)?,
             output: Map::new(hidden, width, SPREAD, &parameters.pp("pwconv2"))?,
-        })
+        })))
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Full(block) => Ok((x + block.branch(x)?)?),
+            Self::Shift(shift) => Ok(x.broadcast_add(shift)?),
+        }
+    }
+
+    fn frozen(&self) -> Self {
+        match self {
+            Self::Full(block) => Self::Full(Box::new(block.frozen())),
+            Self::Shift(shift) => Self::Shift(shift.detach()),
+        }
+    }
+}
+
+impl Full {
+    fn branch(&self, x: &Tensor) -> Result<Tensor> {
         let y = self.norm.forward(&ops::depthwise(x, &self.kernel, &self.kernel_bias)?)?;
         let y = ops::gelu(&self.input.forward(&y)?)?;
-        let y = self.output.forward(&ops::response_norm(&y, &self.gamma, &self.beta)?)?;
-        Ok((x + y)?)
+        self.output.forward(&ops::response_norm(&y, &self.gamma, &self.beta)?)
     }
 
     fn frozen(&self) -> Self {

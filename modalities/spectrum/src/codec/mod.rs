@@ -40,7 +40,7 @@ pub struct Decoded {
 
 /// How a mask is decoded that the network does not give, or gives outside of the grid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Masks {
+pub enum MaskRule {
     /// Bad outside of the grid; without a channel of its own, good inside.
     Sensible,
     /// As the Python package: good outside of the grid; without a channel of its own, bad inside if wavelengths are given.
@@ -164,7 +164,7 @@ impl SpectrumCodec {
     ///
     /// # Errors
     /// If shapes or types disagree, a code is out of the vocabulary, or all wavelengths of a row lie outside of the grid.
-    pub fn decode(&self, codes: &Tensor, wavelength: Option<&Tensor>, masks: Masks) -> Result<Decoded> {
+    pub fn decode(&self, codes: &Tensor, wavelength: Option<&Tensor>, masks: MaskRule) -> Result<Decoded> {
         let (batch, scales, signs) = self.read_codes(codes)?;
         let signs = Tensor::from_vec(signs, (batch, self.config.tokens() - 1, self.config.code_bits), &self.device)?;
         let out = self.network.frozen().decode(&signs)?.to_device(&Device::Cpu)?;
@@ -208,8 +208,8 @@ impl SpectrumCodec {
             let logits = logits.map(|logits| places.read(&self.grid, logits));
             bad.extend(inside.into_iter().enumerate().map(|(i, inside)| match (&logits, masks) {
                 (Some(logits), _) if inside => is_bad(logits[i]),
-                (None, Masks::AsReference) if inside => 1,
-                (_, Masks::Sensible) if !inside => 1,
+                (None, MaskRule::AsReference) if inside => 1,
+                (_, MaskRule::Sensible) if !inside => 1,
                 _ => 0,
             }));
         }

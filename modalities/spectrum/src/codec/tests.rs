@@ -1,6 +1,7 @@
 //! The codec of spectra: shapes, what it refuses, and that it learns. Its numbers are held against the Python package in `plugins/aion`.
 
 use super::*;
+use panchroma_core::Mode;
 use panchroma_core::ops::Gradients;
 
 fn small() -> SpectrumCodecConfig {
@@ -52,7 +53,7 @@ fn codes_and_spectra_have_the_shapes_of_the_config() {
         let codes = codec.encode_each(&observed).unwrap();
         assert_eq!(codes.dims(), [3, 1 + 64 / 8]);
         assert!(codes.flatten_all().unwrap().to_vec1::<u32>().unwrap().iter().all(|code| *code < 64));
-        let decoded = codec.decode(&codes, None, Masks::Sensible).unwrap();
+        let decoded = codec.decode(&codes, None, MaskRule::Sensible).unwrap();
         assert_eq!((decoded.flux.dims(), decoded.mask.dims()), ([3, 64].as_slice(), [3, 64].as_slice()));
         assert_eq!(decoded.wavelength.to_vec2::<f32>().unwrap()[2][63], 4630.0);
         // Alone in the batch, the same codes.
@@ -61,7 +62,7 @@ fn codes_and_spectra_have_the_shapes_of_the_config() {
     }
     let codec = SpectrumCodec::new(&small(), &Parameters::new(1, &Device::Cpu)).unwrap();
     assert_eq!(codec.encode_each(&[]).unwrap().dims(), [0, 9]);
-    assert!(codec.loss(&[]).unwrap().is_none());
+    assert!(codec.loss(&[], Mode::Train).unwrap().is_none());
 }
 
 #[test]
@@ -75,7 +76,7 @@ fn every_parameter_has_a_gradient_and_the_loss_falls() {
     let mut gradients = Gradients::new(&all).unwrap();
     let (mut before, mut last) = (f32::NAN, f32::NAN);
     for step in 0..150 {
-        let found = codec.loss(&observed).unwrap().unwrap();
+        let found = codec.loss(&observed, Mode::Train).unwrap().unwrap();
         last = found.metrics["reconstruction"].to_scalar::<f32>().unwrap();
         if step == 0 {
             before = last;
@@ -146,4 +147,21 @@ fn columns_of_other_lengths_are_refused() {
     let far: Vec<f32> = made.wavelength.iter().map(|w| w + 2000.0).collect();
     let error = codec.encode_each(&[Observed { wavelength: &far, ..made.observed() }]).map(|_| ()).unwrap_err();
     assert!(error.to_string().contains("4000 to 4630"), "{error}");
+}
+
+#[test]
+fn what_is_measured_is_told_beside_the_best_constant() {
+    let codec = SpectrumCodec::new(&small(), &Parameters::new(1, &Device::Cpu)).unwrap();
+    let spectra = [made(0), made(1)];
+    let observed: Vec<Observed<'_>> = spectra.iter().map(Made::observed).collect();
+    let found = codec.loss(&observed, Mode::Evaluate).unwrap().unwrap();
+    let ratio = |name: &str| {
+        found.sums[name].iter().map(|s| s[0]).sum::<f32>() / found.sums[name].iter().map(|s| s[1]).sum::<f32>()
+    };
+    let reconstruction = found.metrics["reconstruction"].to_scalar::<f32>().unwrap();
+    assert!((ratio("error") / reconstruction - 1.0).abs() < 1e-3, "{} {reconstruction}", ratio("error"));
+    assert!((ratio("chi2") / found.metrics["chi2"].to_scalar::<f32>().unwrap() - 1.0).abs() < 1e-3);
+    // A flat line misses the one line by less than a network that was not trained.
+    assert!(ratio("error.constant") < ratio("error") && ratio("chi2.constant") < ratio("chi2"));
+    assert!(codec.loss(&observed, Mode::Train).unwrap().unwrap().sums.is_empty());
 }
