@@ -194,4 +194,4 @@ macro_rules! boxed {
     )* };
 }
 boxed! { ConfigError => Config, DataError => Data, CheckpointError => Checkpoint, TrainError => Train, DeviceError => Device,
-         GenerateError => Generate }
+GenerateError => Generate }

@@ -2,7 +2,8 @@
 
 use super::{print, tables};
 use crate::report::{
-    ConfusionPlot, EmbeddingMap, PosteriorPlot, PredictionPlot, RegressionPlot, RetrievalPlot, RunData, Table, project, write_report,
+    ConfusionPlot, EmbeddingMap, PosteriorPlot, PredictionPlot, RegressionPlot, RetrievalPlot, RunData, Table, project,
+    write_report,
 };
 use clap::Args;
 use panchroma_core::evaluate::{Details, Embeddings, Evaluation, Prediction};

@@ -8,8 +8,7 @@ pub(super) fn normal(bins: &Bins, mean: f64, deviation: f64) -> Vec<f64> {
     let below = |edge: f64| 0.5 * (1.0 + erf((edge - mean) / (deviation * std::f64::consts::SQRT_2)));
     let count = bins.centres.len();
     let inner = bins.edges.get(1..count).unwrap_or_default();
-    let cumulative: Vec<f64> =
-        std::iter::once(0.0).chain(inner.iter().map(|edge| below(*edge))).chain([1.0]).collect();
+    let cumulative: Vec<f64> = std::iter::once(0.0).chain(inner.iter().map(|edge| below(*edge))).chain([1.0]).collect();
     cumulative.windows(2).map(|pair| (pair[1] - pair[0]).max(0.0)).collect()
 }
 

@@ -16,8 +16,8 @@ pub use embeddings::{EmbeddingTable, Embeddings};
 pub use predict_task::{PredictKeys, PredictTask, scalar};
 pub use probe_task::{ProbeKeys, ProbeTask, Space, Transform};
 pub use results::{
-    BaselineResult, Confusion, Details, Evaluation, Measured, PosteriorExample, Prediction, PredictionResult, ProbeResult, Regression,
-    Results, RetrievalResult,
+    BaselineResult, Confusion, Details, Evaluation, Measured, PosteriorExample, Prediction, PredictionResult,
+    ProbeResult, Regression, Results, RetrievalResult,
 };
 pub use retrieval::{retrieval, retrieval_share};
 
@@ -108,7 +108,8 @@ pub struct EvaluateContext<'a> {
 /// # Errors
 /// If the data can't be read, or a split is empty.
 pub fn evaluate(context: EvaluateContext<'_>) -> Result<Evaluation> {
-    let EvaluateContext { model, untrained, held_out, catalogue, config, probes, predictions, seed, progress } = context;
+    let EvaluateContext { model, untrained, held_out, catalogue, config, probes, predictions, seed, progress } =
+        context;
     let held_out = catalogue.split(held_out)?;
     let asks_train = !probes.is_empty() || !predictions.is_empty();
     let train = if asks_train { Some(catalogue.split(Split::Train)?) } else { None };

@@ -5,15 +5,15 @@
 //! made-up objects in each bin that makes objects of the training split most probable when each is left out. That of the baseline is normal
 //! around its prediction, as wide as it errs on a fifth of the training split that it was not fitted on, mixed with the marginal.
 
+use super::EvaluateConfig;
 use super::inputs::Inputs;
 use super::marginal::{marginal, normal};
 use super::predict_task::PredictTask;
-use super::results::{BaselineResult, Evaluation, Prediction, PredictionResult, PosteriorExample};
-use super::EvaluateConfig;
+use super::results::{BaselineResult, Evaluation, PosteriorExample, Prediction, PredictionResult};
 use crate::data::Catalogue;
-use crate::generate::{Posterior, scalar_logits};
+use crate::generate::{Posterior, scalar_logits, scalar_truth};
 use crate::metrics::{self, Interval};
-use crate::{Batch, Bins, Mode, Model, Predictions, ProbeTarget, Result, Rows, TokenValues};
+use crate::{Batch, Bins, Mode, Model, Predictions, ProbeTarget, Result};
 use std::collections::BTreeMap;
 
 /// Objects of the training split that marginals and baselines are fitted on, at most.
@@ -96,8 +96,7 @@ pub(super) fn measure(
         held.add(&ready, &batch)?;
         for (t, own) in ready.iter().enumerate() {
             for (s, given) in own.task.given().iter().enumerate() {
-                let objects: Vec<usize> =
-                    (0..batch.len()).filter(|i| held.usable(t, before + i, given)).collect();
+                let objects: Vec<usize> = (0..batch.len()).filter(|i| held.usable(t, before + i, given)).collect();
                 let (found, values) = logits.entry((t, s)).or_default();
                 if !objects.is_empty() {
                     let place = (own.task.target(), own.token);
@@ -184,37 +183,11 @@ impl Known {
 }
 
 impl Ready<'_> {
-    /// The code of each object, and the exact value that it was made of, where the rows have that; else what the code stands for.
+    /// Code and value of each object, the latter as it is measured.
     fn truth(&self, batch: &Batch) -> Result<Vec<Option<(usize, f64)>>> {
-        let Some(tokens) = batch.tokens.get(self.task.target()) else { return Ok(vec![None; batch.len()]) };
-        let TokenValues::Codes(codes) = &tokens.values else { return Ok(vec![None; batch.len()]) };
-        let (_, t) = codes.dims2()?;
-        let (codes, valid) = (codes.flatten_all()?.to_vec1::<u32>()?, tokens.valid.flatten_all()?.to_vec1::<u8>()?);
-        let exact = exact(&batch.rows, &self.raw.name);
-        let of = |row: usize| {
-            let at = row * t + self.token;
-            let there = tokens.present.get(row).copied().unwrap_or(false) && valid.get(at) == Some(&1);
-            let code = codes.get(at).copied().filter(|_| there)? as usize;
-            let centre = self.raw.centres.get(code).copied()?;
-            let value = exact.get(row).copied().flatten().filter(|value| self.holds(code, *value)).unwrap_or(centre);
-            Some((code, self.task.transform(value)?))
-        };
-        Ok((0..batch.len()).map(of).collect())
+        let known = scalar_truth(batch, (self.task.target(), self.token), &self.raw)?;
+        Ok(known.into_iter().map(|known| known.and_then(|(code, x)| Some((code, self.task.transform(x)?)))).collect())
     }
-
-    /// Whether a value has this code; a column of another scale than the codes does not.
-    fn holds(&self, code: usize, value: f64) -> bool {
-        let (Some(low), Some(high)) = (self.raw.edges.get(code), self.raw.edges.get(code + 1)) else { return false };
-        // Codes are made in single precision.
-        let room = 1e-5 * (high - low).abs().max(low.abs()).max(high.abs());
-        let last = self.raw.centres.len().saturating_sub(1);
-        (code == 0 || value >= low - room) && (code == last || value <= high + room)
-    }
-}
-
-/// A column of numbers, if the model reads one of this name.
-fn exact(rows: &Rows, name: &str) -> Vec<Option<f64>> {
-    rows.numbers(name).unwrap_or_else(|_| vec![None; rows.len()])
 }
 
 /// One task from one set of modalities.

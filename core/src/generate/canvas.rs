@@ -18,17 +18,16 @@ pub(crate) struct Canvas {
 pub(crate) struct Predicted {
     /// Row of the canvas and number of the token of each, rows in order, tokens ascending.
     pub(crate) places: Vec<(u32, u32)>,
-    /// Codes or values of each place; the former's logits.
+    /// Size of the vocabulary, or width of a patch.
     pub(crate) width: usize,
-    /// `[K, width]` row-major.
+    /// `[K, width]` row-major: logits of codes, or values.
     pub(crate) values: Vec<f32>,
 }
 
 impl Canvas {
     /// The objects `objects` of `batch`, of which one may come several times, with their tokens of the modalities `given`.
     pub(crate) fn new(batch: &Batch, objects: &[usize], given: &[String]) -> Result<Self> {
-        let mut this =
-            Self { rows: batch.rows.take(objects)?, tokens: BTreeMap::new(), masks: Masks::default() };
+        let mut this = Self { rows: batch.rows.take(objects)?, tokens: BTreeMap::new(), masks: Masks::default() };
         for name in given {
             let Some(own) = batch.tokens.get(name) else { continue };
             let own = take(own, objects)?;
@@ -73,8 +72,7 @@ impl Canvas {
             None => (0..b * t).flat_map(|at| std::iter::repeat_n((at % t) as f32, spec.coordinates.len())).collect(),
         };
         let c = spec.coordinates.len();
-        for (i, coordinate) in spec.coordinates.iter().enumerate().filter(|(_, c)| c.metadata) {
-            let _ = coordinate;
+        for (i, _) in spec.coordinates.iter().enumerate().filter(|(_, coordinate)| coordinate.metadata) {
             coordinates.iter_mut().skip(i).step_by(c.max(1)).for_each(|value| *value = f32::NAN);
         }
         let values = match spec.kind {
@@ -142,16 +140,10 @@ impl Canvas {
     /// What the masked heads say at the places that are asked for. With `guidance` other than 1, every row is computed a second time
     /// with no token of the modalities `condition`, and logits become `without + guidance * (with - without)`: Ho and Salimans 2022,
     /// as 4M does it for modalities (Mizrahi et al. 2023, section 4).
-    pub(crate) fn predict(
-        &self,
-        model: &Model,
-        name: &str,
-        condition: &[String],
-        guidance: f64,
-    ) -> Result<Predicted> {
+    pub(crate) fn predict(&self, model: &Model, name: &str, condition: &[String], guidance: f64) -> Result<Predicted> {
         let guided = guidance != 1.0;
         let (batch, masks) = if guided { self.doubled(condition)? } else { (self.batch(), self.masks.clone()) };
-        let mut places = self.masks.modality.get(name).map(TokenMask::targets).unwrap_or_default();
+        let places = self.masks.modality.get(name).map(TokenMask::targets).unwrap_or_default();
         let outputs = model.predict(&batch, &masks, &Forward::evaluate())?;
         let found = outputs.into_iter().find_map(|(_, output)| {
             let mut predictions = output.predictions;
@@ -176,7 +168,6 @@ impl Canvas {
                 *with = without + guidance as f32 * (*with - without);
             }
         }
-        places.shrink_to_fit();
         Ok(Predicted { places, width, values })
     }
 
@@ -208,7 +199,7 @@ impl Canvas {
 }
 
 /// Whether tokens are told apart by their numbers alone, so that they have places without a measurement.
-fn numbered(spec: &TokenSpec) -> bool {
+pub(crate) fn numbered(spec: &TokenSpec) -> bool {
     let mut places = spec.coordinates.iter().filter(|coordinate| !coordinate.metadata);
     match (places.next(), places.next()) {
         (None, _) => spec.max_tokens == 1,

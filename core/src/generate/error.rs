@@ -35,7 +35,9 @@ pub enum GenerateError {
         modality: String,
     },
     /// A modality of patches can't be sampled.
-    #[error("tokens of `{modality}` are values, of which only the mean is known: `{schedule}` needs codes to draw from")]
+    #[error(
+        "tokens of `{modality}` are values, of which only the mean is known: `{schedule}` needs codes to draw from"
+    )]
     Continuous {
         /// Which.
         modality: String,

@@ -1,8 +1,8 @@
 //! What a model thinks of a scalar: a probability for each of its bins.
 
-use super::canvas::Canvas;
 use super::GenerateError;
-use crate::{Batch, Bins, Model, Result};
+use super::canvas::Canvas;
+use crate::{Batch, Bins, Model, Result, TokenValues};
 
 /// Widths of bins are at least this share of the range of all: two quantiles can be the same number.
 const NARROWEST: f64 = 1e-6;
@@ -122,6 +122,38 @@ pub fn scalar_logits(
     canvas.ask(target, (0..objects.len() * t).map(|at| at % t == token).collect());
     let predicted = canvas.predict(model, target, given, 1.0)?;
     Ok((predicted.values, predicted.width))
+}
+
+/// The true code of token `token` of the scalar `target` of each object, with the value that it was made of, where a column of the bins' name
+/// has it; else what the code stands for. `None` where an object lacks it.
+///
+/// # Errors
+/// If tokens break their contract.
+pub fn scalar_truth(batch: &Batch, (target, token): (&str, usize), bins: &Bins) -> Result<Vec<Option<(usize, f64)>>> {
+    let Some(tokens) = batch.tokens.get(target) else { return Ok(vec![None; batch.len()]) };
+    let TokenValues::Codes(codes) = &tokens.values else { return Ok(vec![None; batch.len()]) };
+    let (_, t) = codes.dims2()?;
+    let (codes, valid) = (codes.flatten_all()?.to_vec1::<u32>()?, tokens.valid.flatten_all()?.to_vec1::<u8>()?);
+    // A column that the model reads under another name, or none, leaves the codes.
+    let exact = batch.rows.numbers(&bins.name).unwrap_or_else(|_| vec![None; batch.len()]);
+    let of = |row: usize| {
+        let at = row * t + token;
+        let there = tokens.present.get(row).copied().unwrap_or(false) && valid.get(at) == Some(&1);
+        let code = codes.get(at).copied().filter(|_| there)? as usize;
+        let centre = bins.centres.get(code).copied()?;
+        let value = exact.get(row).copied().flatten().filter(|value| holds(bins, code, *value)).unwrap_or(centre);
+        Some((code, value))
+    };
+    Ok((0..batch.len()).map(of).collect())
+}
+
+/// Whether a value has this code; that of a column of another scale than the bins has not.
+fn holds(bins: &Bins, code: usize, value: f64) -> bool {
+    let (Some(low), Some(high)) = (bins.edges.get(code), bins.edges.get(code + 1)) else { return false };
+    // Codes are made in single precision.
+    let room = 1e-5 * (high - low).abs().max(low.abs()).max(high.abs());
+    let last = bins.centres.len().saturating_sub(1);
+    (code == 0 || value >= low - room) && (code == last || value <= high + room)
 }
 
 #[cfg(test)]

@@ -35,10 +35,8 @@ fn scatter(plot: &PredictionPlot) -> Result<Option<Figure>> {
     let good: Vec<usize> = (0..plot.truth.len()).filter(finite).collect();
     let drawn: Vec<usize> = spread(good.len(), DOTS).filter_map(|i| good.get(i).copied()).collect();
     let all = || good.iter().flat_map(|i| [plot.truth[*i], plot.predicted[*i]]);
-    let axes = (
-        Axis::linear(&format!("true {}", plot.name), all()),
-        Axis::linear(&format!("predicted {}", plot.name), all()),
-    );
+    let axes =
+        (Axis::linear(&format!("true {}", plot.name), all()), Axis::linear(&format!("predicted {}", plot.name), all()));
     let (Some(x), Some(y)) = axes else { return Ok(None) };
     let mut layers = Vec::with_capacity(drawn.len() + 2);
     for i in &drawn {
