@@ -8,8 +8,8 @@ use panchroma_core::evaluate::{EvaluateContext, Evaluation, evaluate};
 use panchroma_core::generate::{Generated, Request, Sampling, Schedule, codes, scalar_logits, scalar_truth};
 use panchroma_core::random;
 use panchroma_core::{
-    Array, ArrayField, Arrays, ArraysSpec, Batch, Bins, Column, Descriptor, Experiment, Features, Fitted, Forward, Head,
-    HeadContext, HeadOutput, Masking, Masks, Modality, ModalityContext, Mode, Model, Pooled, Predictions,
+    Array, ArrayField, Arrays, ArraysSpec, Batch, Bins, Column, Descriptor, Experiment, Features, Fitted, Forward,
+    Head, HeadContext, HeadOutput, Masking, Masks, Modality, ModalityContext, Mode, Model, Pooled, Predictions,
     PrepareContext, Probe, ProbeContext, ProbeTarget, Registry, Result, Rows, Section, Targets, TokenKind, TokenSet,
     TokenSpec, TokenValues, Tokenizer, TokenizerContext, Tokens, Trunk, TrunkContext, Values, View,
 };
@@ -44,7 +44,7 @@ impl Modality for Number {
     }
     fn spec(&self) -> ArraysSpec {
         let field = ArrayField { name: "number", axes: &["L"], unit: String::new() };
-        ArraysSpec { fields: vec![field], valid_axes: &["L"], sizes: vec![("L", 1)], ..ArraysSpec::default() }
+        ArraysSpec { fields: vec![field], valid_axes: &["L"], sizes: vec![("L", 1)] }
     }
     fn prepare(&self, rows: &Rows, _context: &PrepareContext<'_>) -> Result<Arrays> {
         let numbers = rows.numbers(&self.0)?;
@@ -522,8 +522,7 @@ fn measured(more: &str) -> Result<Evaluation> {
 /// `x` is even over 40 and `z` normal around it, and so is the toy's posterior.
 #[test]
 fn a_right_posterior_is_calibrated_and_gains_what_it_knows() -> Result<()> {
-    let evaluation =
-        measured("[predict.z]\ntarget = \"z\"\ngiven = [[\"a\"]]\nbaseline = { kind = \"toy_line\" }\n")?;
+    let evaluation = measured("[predict.z]\ntarget = \"z\"\ngiven = [[\"a\"]]\nbaseline = { kind = \"toy_line\" }\n")?;
     assert!(evaluation.results.notes.is_empty(), "{:?}", evaluation.results.notes);
     let found = &evaluation.results.predictions[0];
     // A tenth lacks `x`.

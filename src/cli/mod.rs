@@ -9,6 +9,7 @@ mod data;
 mod docs;
 mod embed;
 mod parity;
+mod generate;
 mod plugins;
 mod probe;
 mod progress;
@@ -54,6 +55,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Write the embeddings of a catalogue's objects to a Parquet file
     Embed(embed::EmbedArgs),
+    /// Draw modalities that objects lack from those that they have, or write posteriors of scalars
+    Generate(generate::GenerateArgs),
     /// Measure a trained run again: retrieval and probes on held-out objects
     Probe(probe::ProbeArgs),
     /// Make catalogues and look at them: ingest, match, split, count, draw, check
@@ -129,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => (args.json(), check::run(&args)),
         Command::Bench(args) => (args.json(), bench::run(&args)),
         Command::Embed(args) => (args.json(), embed::run(&args)),
+        Command::Generate(args) => (args.json(), generate::run(&args)),
         Command::Probe(args) => (args.json(), probe::run(&args)),
         Command::Data(command) => (command.json(), data::run(&command)),
         Command::Parity(args) => (args.json(), parity::run(&args)),

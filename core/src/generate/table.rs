@@ -84,6 +84,7 @@ impl ColumnOf {
 pub struct TableWriter {
     path: PathBuf,
     temporary: PathBuf,
+    schema: Option<Arc<Schema>>,
     writer: Option<ArrowWriter<File>>,
     rows: usize,
 }
@@ -92,7 +93,13 @@ impl TableWriter {
     /// Of the file `path`, whose folder exists.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_path_buf(), temporary: path.with_extension("partial"), writer: None, rows: 0 }
+        Self {
+            path: path.to_path_buf(),
+            temporary: path.with_extension("partial"),
+            schema: None,
+            writer: None,
+            rows: 0,
+        }
     }
 
     /// Adds rows; the columns are the same each time.
@@ -108,7 +115,9 @@ impl TableWriter {
                 (Field::new(&column.name, array.data_type().clone(), nullable).with_metadata(metadata), array)
             })
             .unzip();
-        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(|e| self.failed(e))?;
+        // What is said of columns the first time stays.
+        let schema = self.schema.get_or_insert_with(|| Arc::new(Schema::new(fields))).clone();
+        let batch = RecordBatch::try_new(schema, arrays).map_err(|e| self.failed(e))?;
         if self.writer.is_none() {
             let properties =
                 WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
