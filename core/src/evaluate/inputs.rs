@@ -1,7 +1,7 @@
 //! What a linear model gets to see of an object's tokens: plain numbers, without anything that was learned.
 //!
 //! Of patches: their mean and standard deviation over the tokens, weighted as they are, and their number; of each coordinate its mean and
-//! standard deviation; of each category its share and the mean of its patches; and, where the tokens of all objects stand at the same places
+//! standard deviation, and how values go with it; of each category its share and the mean of its patches; and, where the tokens of all objects stand at the same places
 //! (a spectrum on a fixed grid), all values one after the other. Of codes: the values that they stand for if they are scalars, else which
 //! code each token is, or how often each comes where that would be too many numbers.
 
@@ -161,12 +161,17 @@ impl Inputs {
                 }
                 Encoding::Fourier { .. } | Encoding::Log { .. } => {
                     let log = matches!(coordinate.encoding, Encoding::Log { .. });
-                    let known = own.iter().map(at).map(|x| if log { x.log10() } else { x }).filter(|x| x.is_finite());
-                    let numbers: Vec<f32> = known.collect();
+                    let place = |token: &Token<'_>| if log { at(token).log10() } else { at(token) };
+                    let known: Vec<(f32, Token<'_>)> =
+                        own.iter().map(|t| (place(t), *t)).filter(|(x, _)| x.is_finite()).collect();
                     let of = |values: &[f32]| values.iter().sum::<f32>() / values.len().max(1) as f32;
-                    let mean = of(&numbers);
-                    let squares: Vec<f32> = numbers.iter().map(|x| (x - mean).powi(2)).collect();
-                    row.extend([mean, of(&squares).sqrt()]);
+                    let mean = of(&known.iter().map(|(x, _)| *x).collect::<Vec<f32>>());
+                    let squares: Vec<f32> = known.iter().map(|(x, _)| (x - mean).powi(2)).collect();
+                    let deviation = of(&squares).sqrt();
+                    row.extend([mean, deviation]);
+                    if !self.has_codes() && p * self.spec.coordinates.len() <= MOST {
+                        row.extend(slopes(&known, (mean, deviation), p));
+                    }
                 }
             }
         }
@@ -230,6 +235,23 @@ fn moments(own: &[Token<'_>], width: usize) -> (Vec<f32>, Vec<f32>) {
     (mean.iter().map(|x| *x as f32).collect(), deviation.collect())
 }
 
+/// Weighted mean of each place of the patches, less its mean, times the coordinate in its own deviations: how values go with it.
+fn slopes(known: &[(f32, Token<'_>)], (mean, deviation): (f32, f32), width: usize) -> Vec<f32> {
+    let own: Vec<Token<'_>> = known.iter().map(|(_, token)| *token).collect();
+    let (means, _) = moments(&own, width);
+    let slope = |i: usize| {
+        let (mut sum, mut all) = (0.0_f64, 0.0_f64);
+        for (x, token) in known {
+            let weight = f64::from(token.weights.and_then(|w| w.get(i)).copied().unwrap_or(1.0));
+            let value = token.values.get(i).copied().unwrap_or(0.0) - means[i];
+            sum += weight * f64::from(value) * f64::from((x - mean) / deviation.max(f32::MIN_POSITIVE));
+            all += weight;
+        }
+        if all > 0.0 && deviation > 0.0 { (sum / all) as f32 } else { 0.0 }
+    };
+    (0..width).map(slope).collect()
+}
+
 /// Whether no token stands at two places.
 fn same_grid(a: &[f32], b: &[f32]) -> bool {
     a.iter().zip(b).all(|(a, b)| a == b || a.is_nan() || b.is_nan())
@@ -264,11 +286,11 @@ mod tests {
         let mut inputs = Inputs::new(&spec(), Vec::new());
         inputs.extend(&tokens(&[[1.0, 2.0], [3.0, 6.0]], &[5.0, 7.0])?)?;
         let (rows, width) = inputs.gather(&[0]);
-        assert_eq!(rows[0], [3f32.ln(), 2.0, 4.0, 1.0, 2.0, 6.0, 1.0, 1.0, 2.0, 3.0, 6.0]);
-        assert_eq!(width, 11);
+        assert_eq!(rows[0], [3f32.ln(), 2.0, 4.0, 1.0, 2.0, 6.0, 1.0, 1.0, 2.0, 1.0, 2.0, 3.0, 6.0]);
+        assert_eq!(width, 13);
         inputs.extend(&tokens(&[[1.0, 2.0], [3.0, 6.0]], &[5.0, 8.0])?)?;
         let (rows, width) = inputs.gather(&[1]);
-        assert_eq!((rows[0].len(), width), (7, 7), "tokens at other places are on no grid");
+        assert_eq!((rows[0].len(), width), (9, 9), "tokens at other places are on no grid");
         Ok(())
     }
 
@@ -278,10 +300,10 @@ mod tests {
         a.extend(&tokens(&[[1.0, 2.0], [3.0, 6.0]], &[5.0, 7.0])?)?;
         b.extend(&tokens(&[[1.0, 2.0]], &[5.0])?)?;
         a.agree(&mut b);
-        assert_eq!((a.gather(&[0]).1, b.gather(&[0]).1), (11, 11));
+        assert_eq!((a.gather(&[0]).1, b.gather(&[0]).1), (13, 13));
         b.extend(&tokens(&[[1.0, 2.0], [0.0, 0.0]], &[5.0, 9.0])?)?;
         a.agree(&mut b);
-        assert_eq!((a.gather(&[0]).1, b.gather(&[0]).1), (7, 7));
+        assert_eq!((a.gather(&[0]).1, b.gather(&[0]).1), (9, 9));
         Ok(())
     }
 
