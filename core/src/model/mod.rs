@@ -143,7 +143,10 @@ impl Model {
             expected: format!("one of {:?}", self.modalities().collect::<Vec<_>>()),
             found: format!("`{modality}`"),
         })?;
-        part.tokenizer.reconstruct(tokens, like, &Forward::evaluate())
+        let own = part.tokens.coordinates.len();
+        // What the catalogue says of a measurement is behind what the tokenizer knows.
+        let coordinates = tokens.coordinates.narrow(2, 0, own.min(tokens.coordinates.dim(2)?))?.contiguous()?;
+        part.tokenizer.reconstruct(&Tokens { coordinates, ..tokens.clone() }, like, &Forward::evaluate())
     }
 
     fn part(&self, modality: &str) -> Option<&Part> {
