@@ -8,6 +8,7 @@ mod completions;
 mod data;
 mod docs;
 mod embed;
+mod generate;
 mod import;
 mod parity;
 mod plugins;
@@ -55,6 +56,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Write the embeddings of a catalogue's objects to a Parquet file
     Embed(embed::EmbedArgs),
+    /// Draw modalities that objects lack from those that they have, or write posteriors of scalars
+    Generate(generate::GenerateArgs),
     /// Measure a trained run again: retrieval and probes on held-out objects
     Probe(probe::ProbeArgs),
     /// Make catalogues and look at them: ingest, match, split, count, draw, check
@@ -133,6 +136,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => (args.json(), check::run(&args)),
         Command::Bench(args) => (args.json(), bench::run(&args)),
         Command::Embed(args) => (args.json(), embed::run(&args)),
+        Command::Generate(args) => (args.json(), generate::run(&args)),
         Command::Probe(args) => (args.json(), probe::run(&args)),
         Command::Data(command) => (command.json(), data::run(&command)),
         Command::Import(command) => (command.json(), import::run(&command)),

@@ -6,7 +6,7 @@ use crate::config::unfit;
 use crate::field::read_field;
 use crate::image::read_image;
 use crate::modalities::{AION_KINDS, AionKind, CodecClass};
-use crate::scalar::{ScalarClass, Scalars};
+use crate::scalar::Scalars;
 use crate::spectrum::read_spectrum;
 use candle_core::{DType, Device, Tensor};
 use panchroma_core::{Parameters, Result};
@@ -44,10 +44,10 @@ impl<'a> Measured<'a> {
             CodecClass::Image => self.image(part),
             CodecClass::Spectrum => self.spectrum(part),
             CodecClass::Field => self.field(part),
-            CodecClass::Quantiles => self.scalars(ScalarClass::Quantiles, part),
-            CodecClass::LogQuantiles => self.scalars(ScalarClass::LogQuantiles, part),
-            CodecClass::Several => self.scalars(ScalarClass::Several, part),
-            CodecClass::Grid => self.scalars(ScalarClass::Grid, part),
+            CodecClass::Quantiles => self.scalars(CodecClass::Quantiles, part),
+            CodecClass::LogQuantiles => self.scalars(CodecClass::LogQuantiles, part),
+            CodecClass::Several => self.scalars(CodecClass::Several, part),
+            CodecClass::Grid => self.scalars(CodecClass::Grid, part),
             CodecClass::Catalogue => Err(self.refused("catalogues of sources are not compared")),
         }
     }
@@ -127,7 +127,7 @@ impl<'a> Measured<'a> {
         }
     }
 
-    fn scalars(&self, class: ScalarClass, part: Part) -> Result<Computed> {
+    fn scalars(&self, class: CodecClass, part: Part) -> Result<Computed> {
         let codec = Scalars::read(&self.folder, class)?;
         match part {
             Part::Tokens => Ok(Computed::plain(codec.encode(&self.input("value")?)?)),
