@@ -31,6 +31,9 @@ const SPHERE: Encoding = Encoding::Fourier { shortest: 0.02, longest: 8.0, frequ
 pub struct ModalityKeys {
     /// How the measurement becomes tokens: a table with the `kind` of a tokenizer and its keys.
     pub tokenizer: BTreeMap<String, Value>,
+    /// Beside `codec`: the column with its codes, as `panchroma tokenize` writes it; the codec is then not run. Default none, also `""`.
+    #[serde(default)]
+    pub codes: Option<String>,
     /// What is known about the measurement, as `[modality.NAME.metadata.KEY]`: every token of the object is told it. Default none.
     #[serde(default)]
     pub metadata: BTreeMap<String, MetadataConfig>,

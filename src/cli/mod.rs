@@ -15,6 +15,7 @@ mod progress;
 mod report;
 mod schema;
 mod tables;
+mod tokenize;
 mod train;
 
 use crate::message;
@@ -42,7 +43,7 @@ const EXIT_CODES: &str = "Exit codes:
   3  the data is wrong
   4  a run folder or checkpoint is wrong
   5  training can't go on (loss not finite, a parameter without gradient, shapes that disagree)
-  130  interrupted; `train --resume`, or `data ingest` again, goes on";
+  130  interrupted; `train --resume`, or `tokenize` or `data ingest` again, goes on";
 
 #[derive(Subcommand)]
 enum Command {
@@ -54,6 +55,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Write the embeddings of a catalogue's objects to a Parquet file
     Embed(embed::EmbedArgs),
+    /// Run codecs over a catalogue once, and write their codes as columns of a catalogue to train on
+    Tokenize(tokenize::TokenizeArgs),
     /// Measure a trained run again: retrieval and probes on held-out objects
     Probe(probe::ProbeArgs),
     /// Make catalogues and look at them: ingest, match, split, count, draw, check
@@ -129,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => (args.json(), check::run(&args)),
         Command::Bench(args) => (args.json(), bench::run(&args)),
         Command::Embed(args) => (args.json(), embed::run(&args)),
+        Command::Tokenize(args) => (args.json(), tokenize::run(&args)),
         Command::Probe(args) => (args.json(), probe::run(&args)),
         Command::Data(command) => (command.json(), data::run(&command)),
         Command::Parity(args) => (args.json(), parity::run(&args)),
