@@ -38,7 +38,7 @@ Codes of another codec are refused. Stopped by Ctrl-C or a full disk, the same c
 
 Examples:
   panchroma tokenize runs/spectrum_codec --out spectra_codes
-  panchroma tokenize configs/masked.toml --data survey --out survey_codes --modality image --keep lightcurve";
+  panchroma tokenize codecs.toml --data survey --out survey_codes --modality image --keep lightcurve";
 
 /// Arguments of `tokenize`.
 #[derive(Args)]
@@ -138,7 +138,7 @@ pub(super) fn run(args: &TokenizeArgs) -> Result<()> {
         modalities,
         keep: if args.keep_all { Keep::All } else { Keep::Single(args.keep.clone()) },
         batch: args.batch as usize,
-        codec: args.config.display().to_string(),
+        codec: args.run().unwrap_or(&args.config).display().to_string(),
     };
     let report = work(args, &Arc::new(model), &experiment, &settings)?;
     if args.json() {

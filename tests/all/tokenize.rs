@@ -135,7 +135,7 @@ fn codes_of_another_codec_are_refused_with_both_in_the_message() {
     let config = from_codes(folder.path(), "x", &other, &out, "codes = \"lightcurve_codes\"");
     for command in ["check", "train"] {
         let error = fails(3, &[command, &config], &[(Path::new(&run), "ONE"), (Path::new(&other), "OTHER")]);
-        assert!(error.contains("column `lightcurve_codes`: the codec in `ONE/config.toml` ("), "{error}");
+        assert!(error.contains("column `lightcurve_codes`: the codec in `ONE` ("), "{error}");
         assert!(error.contains(") made it, but [modality.lightcurve] reads it with the codec in `OTHER` ("), "{error}");
         assert!(error.contains("hint: name that codec in `codec`"), "{error}");
     }
