@@ -9,7 +9,7 @@ fn a_config_without_codes_is_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("out").display().to_string();
     let error = fails(2, &["tokenize", "configs/quickstart.toml", "--out", &out], &[]);
-    assert!(error.contains("`modality` has no tokenizer that gives codes"), "{error}");
+    assert!(error.contains("invalid `modality`: has no tokenizer that gives codes"), "{error}");
     assert!(fails(2, &["tokenize", "configs/quickstar.toml", "--out", &out], &[]).contains("quickstart.toml"));
     let run = folder.path().join("run");
     fs::create_dir(&run).expect("made");
@@ -107,8 +107,12 @@ fn a_catalogue_of_codes_is_sound_and_trains_as_the_measurements_do() {
         lines.filter_map(|line| line.get("loss").cloned()).collect::<Vec<_>>()
     };
     let column = "codes = \"lightcurve_codes\"";
+    // The order of training follows the files, so both read the same.
+    let all = path("all");
+    succeeds(&["tokenize", &run, "--out", &all, "--keep-all"]);
+    succeeds(&["data", "validate", &all]);
     succeeds(&["train", &from_codes(folder.path(), "stored", &run, &out, column)]);
-    succeeds(&["train", &from_codes(folder.path(), "live", &run, "data/supernovae", "")]);
+    succeeds(&["train", &from_codes(folder.path(), "live", &run, &all, "")]);
     assert_eq!(losses("stored"), losses("live"));
     assert_eq!(losses("live").len(), 4);
     // The trained model has the codec, and embeds what was measured.
