@@ -17,6 +17,7 @@ mod progress;
 mod report;
 mod schema;
 mod tables;
+mod tokenize;
 mod train;
 
 use crate::message;
@@ -44,7 +45,7 @@ const EXIT_CODES: &str = "Exit codes:
   3  the data is wrong
   4  a run folder or checkpoint is wrong
   5  training can't go on (loss not finite, a parameter without gradient, shapes that disagree)
-  130  interrupted; `train --resume`, or `data ingest` again, goes on";
+  130  interrupted; `train --resume`, or `tokenize` or `data ingest` again, goes on";
 
 #[derive(Subcommand)]
 enum Command {
@@ -58,6 +59,8 @@ enum Command {
     Embed(embed::EmbedArgs),
     /// Draw modalities that objects lack from those that they have, or write posteriors of scalars
     Generate(generate::GenerateArgs),
+    /// Run codecs over a catalogue once, and write their codes as columns of a catalogue to train on
+    Tokenize(tokenize::TokenizeArgs),
     /// Measure a trained run again: retrieval and probes on held-out objects
     Probe(probe::ProbeArgs),
     /// Make catalogues and look at them: ingest, match, split, count, draw, check
@@ -137,6 +140,7 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => (args.json(), bench::run(&args)),
         Command::Embed(args) => (args.json(), embed::run(&args)),
         Command::Generate(args) => (args.json(), generate::run(&args)),
+        Command::Tokenize(args) => (args.json(), tokenize::run(&args)),
         Command::Probe(args) => (args.json(), probe::run(&args)),
         Command::Data(command) => (command.json(), data::run(&command)),
         Command::Import(command) => (command.json(), import::run(&command)),

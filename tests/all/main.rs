@@ -9,3 +9,4 @@ mod remote; // catalogues behind an address
 mod runs; // resume, determinism, interruption, full disks, damaged checkpoints
 mod support; // starting the command, small data
 mod tidy; // house rules
+mod tokenize; // codes of a catalogue, computed once
