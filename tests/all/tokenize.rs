@@ -25,8 +25,11 @@ fn the_help_says_how_training_reads_the_codes() {
     }
 }
 
+/// More observations than any light curve has: of longer ones, training draws some.
+const MOST: usize = 4096;
+
 /// A small codec of light curves after two steps of training, its run, and a place to work in.
-fn codec() -> (tempfile::TempDir, String) {
+fn codec(observations: usize) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let (config, run) = (folder.path().join("codec.toml"), folder.path().join("codec"));
     let text = format!(
@@ -37,7 +40,7 @@ output = {run:?}
 path = "data/supernovae"
 [modality.lightcurve]
 kind = "time_series"
-max_observations = 12
+max_observations = {observations}
 [modality.lightcurve.tokenizer]
 kind = "curve_codec"
 codes = 4
@@ -87,7 +90,7 @@ max_steps = 4
 
 #[test]
 fn a_catalogue_of_codes_is_sound_and_trains_as_the_measurements_do() {
-    let (folder, run) = codec();
+    let (folder, run) = codec(MOST);
     let path = |name: &str| folder.path().join(name).display().to_string();
     let out = path("codes");
     let report = succeeds(&["tokenize", &run, "--out", &out, "--json", "--batch", "100"]);
@@ -130,8 +133,8 @@ fn a_catalogue_of_codes_is_sound_and_trains_as_the_measurements_do() {
 
 #[test]
 fn codes_of_another_codec_are_refused_with_both_in_the_message() {
-    let (folder, run) = codec();
-    let (_other, other) = codec();
+    let (folder, run) = codec(12);
+    let (_other, other) = codec(12);
     let set = ["--set", "run.seed=7", "--overwrite"];
     succeeds(&[&["train", &format!("{other}/config.toml")][..], &set[..]].concat());
     let out = folder.path().join("codes").display().to_string();
@@ -149,7 +152,7 @@ fn codes_of_another_codec_are_refused_with_both_in_the_message() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_full_disk_leaves_nothing_half_written_and_the_same_command_goes_on() {
-    let (folder, run) = codec();
+    let (folder, run) = codec(12);
     let [whole, out] = ["whole", "out"].map(|name| folder.path().join(name));
     succeeds(&["tokenize", &run, "--out", &whole.display().to_string()]);
     let program = env!("CARGO_BIN_EXE_panchroma");

@@ -29,7 +29,6 @@ impl Modality for Toy {
             fields: vec![ArrayField { name: "x", axes: &["L"], unit: String::new() }],
             valid_axes: &["L"],
             sizes: vec![("L", 1)],
-            labels: Vec::new(),
         }
     }
 

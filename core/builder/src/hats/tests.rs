@@ -79,3 +79,19 @@ fn positions_that_are_none_and_names_that_are_double_are_refused() {
     let error = pieces.check_unique().expect_err("double");
     assert!(error.to_string().contains("two objects are called `b`"), "{error}");
 }
+
+#[test]
+fn tiles_are_kept_where_they_hold_all_objects() {
+    let tile = |order: u8, pixel: u64| Tile::of(Path::new(&Tile { order, pixel, rows: 0 }.path()));
+    assert_eq!(tile(3, 767), Some(Tile { order: 3, pixel: 767, rows: 0 }));
+    // There are 768 pixels of order 3.
+    assert_eq!((tile(3, 768), Tile::of(Path::new("part-00000.parquet"))), (None, None));
+    assert_eq!(Tile::of(Path::new("Norder=1/Dir=0/Npix=7/part0.parquet")), Some(Tile { order: 1, pixel: 7, rows: 0 }));
+    let tiles: Vec<Tile> = [(1, 4), (0, 0), (0, 11)].iter().filter_map(|(order, pixel)| tile(*order, *pixel)).collect();
+    let inside = |order: u8, pixel: u64| Tile { order, pixel, rows: 0 }.range().start;
+    let filled = super::tiles::filled(&tiles, &[inside(0, 0), inside(1, 3), inside(1, 4)]).expect("all are in one");
+    assert_eq!(filled, [Tile { order: 0, pixel: 0, rows: 2 }, Tile { order: 1, pixel: 4, rows: 1 }]);
+    assert_eq!(super::tiles::filled(&tiles, &[inside(0, 0), inside(0, 2)]), None);
+    let twice = [tiles.clone(), tile(1, 0).into_iter().collect()].concat();
+    assert_eq!(super::tiles::filled(&twice, &[inside(0, 0)]), None);
+}
