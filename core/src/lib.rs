@@ -12,6 +12,7 @@
 pub mod arrays;
 pub mod bands;
 pub mod batch;
+pub mod codebook;
 pub mod config;
 pub mod data;
 pub mod device;
@@ -20,6 +21,7 @@ pub mod error;
 pub mod evaluate;
 pub mod experiment;
 pub mod features;
+pub mod generate;
 pub mod head;
 pub mod masking;
 pub mod masks;
@@ -40,6 +42,7 @@ pub mod trunk;
 
 pub use arrays::{Array, ArrayField, Arrays, ArraysSpec, Values};
 pub use batch::Batch;
+pub use codebook::Codebook;
 pub use config::Section;
 pub use data::{Column, ColumnKind, Rows};
 pub use device::{DeviceChoice, DeviceError};

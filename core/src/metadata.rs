@@ -5,6 +5,12 @@
 //! coordinates that the tokenizer gives. In training each is dropped at random, so that a model can be used where it is
 //! unknown: what is missing, or a category that training never saw, adds nothing to a token.
 
+mod keys;
+
+pub use keys::{KEYS, ModalityKeys, Positions};
+
+use keys::dropout;
+
 use crate::data::DataError;
 use crate::sphere;
 use crate::{Column, Coordinate, Encoding, Error, Mode, PrepareContext, Result, Rows, Section, TokenSpec, Tokens};
@@ -16,37 +22,11 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// Keys of `[modality.NAME]` that the framework reads, for any modality.
-pub const KEYS: [&str; 2] = ["metadata", "metadata_dropout"];
-
 /// Values of a number that are enough to say where it lies: any place among them will do, and a pass over all objects takes long.
 const ENOUGH: usize = 4096;
 
 /// Periods of a coordinate of a place on the unit sphere: from a degree to four times its range.
 const SPHERE: Encoding = Encoding::Fourier { shortest: 0.02, longest: 8.0, frequencies: 8 };
-
-/// Keys of `[modality.NAME]` beside those of its kind.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ModalityKeys {
-    /// How the measurement becomes tokens: a table with the `kind` of a tokenizer and its keys.
-    pub tokenizer: BTreeMap<String, Value>,
-    /// Beside `codec`: the column with its codes, as `panchroma tokenize` writes it; the codec is then not run. Default none, also `""`.
-    #[serde(default)]
-    pub codes: Option<String>,
-    /// What is known about the measurement, as `[modality.NAME.metadata.KEY]`: every token of the object is told it. Default none.
-    #[serde(default)]
-    pub metadata: BTreeMap<String, MetadataConfig>,
-    /// Training only: the share of the objects for which each `metadata` is hidden, drawn anew each epoch and for each KEY by itself, so
-    /// that the model can be used where it is unknown. So is what the tokenizer tells about the measurement: its own `metadata`, and a
-    /// table's `error`. 0 (nothing is hidden) to below 1, default 0.1.
-    #[serde(default = "dropout")]
-    pub metadata_dropout: f64,
-}
-
-fn dropout() -> f64 {
-    0.1
-}
 
 /// Keys of `[modality.NAME.metadata.KEY]`.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -149,6 +129,7 @@ impl Entry {
 pub(crate) struct Metadata {
     modality: String,
     dropout: f64,
+    positions: Positions,
     entries: Vec<Entry>,
 }
 
@@ -164,7 +145,8 @@ impl Metadata {
             let config: MetadataConfig = table.read_plain()?;
             entries.push(entry(key, &config, &table)?);
         }
-        Ok(Self { modality: modality.into(), dropout, entries })
+        let positions = section.get("positions")?.unwrap_or_default();
+        Ok(Self { modality: modality.into(), dropout, positions, entries })
     }
 
     /// The columns that it reads.
@@ -177,9 +159,9 @@ impl Metadata {
         self.entries.iter().flat_map(of).collect()
     }
 
-    /// The tokenizer's `spec` with coordinates for the metadata behind its own.
+    /// The tokenizer's `spec` with coordinates for the metadata behind its own, or behind the number of each token.
     pub(crate) fn extend(&self, spec: &TokenSpec) -> TokenSpec {
-        let mut spec = spec.clone();
+        let mut spec = TokenSpec { coordinates: self.positions.coordinates(spec), ..spec.clone() };
         for entry in &self.entries {
             let axes: &[&str] = if entry.width() == 3 { &[".x", ".y", ".z"] } else { &[""] };
             spec.coordinates.extend(axes.iter().map(|axis| Coordinate {
@@ -279,6 +261,7 @@ impl Metadata {
         context: &PrepareContext<'_>,
     ) -> Result<Tokens> {
         let (b, t) = tokens.valid.dims2()?;
+        let tokens = self.positions.tell(tokens)?;
         let own = tokens.coordinates.dim(2)?;
         let width = spec.coordinates.len();
         let droppable = spec.coordinates.iter().any(|c| c.metadata);

@@ -86,13 +86,25 @@ const MADE_UP: usize = 4;
 /// Name of the coordinate that numbers the tokens of an object, where they have no other.
 pub const INDEX: &str = "index";
 
+impl Coordinate {
+    /// The number of a token among `tokens`.
+    pub(crate) fn index(tokens: usize) -> Self {
+        Self { name: INDEX.into(), unit: "", encoding: Encoding::Category { size: tokens }, metadata: false }
+    }
+}
+
+/// `[B, T, 1]`: the number of each token.
+pub(crate) fn numbered(batch: usize, tokens: usize) -> Result<Tensor> {
+    let index = Tensor::arange(0f32, tokens as f32, &Device::Cpu)?.reshape((1, tokens, 1))?;
+    Ok(index.broadcast_as((batch, tokens, 1))?.contiguous()?)
+}
+
 impl TokenSpec {
     /// Of `tokens` codes each time, told apart by their number alone, as those of most codecs are.
     #[must_use]
     pub fn codes(vocabulary: usize, tokens: usize) -> Self {
-        let encoding = Encoding::Category { size: tokens };
-        let index = Coordinate { name: INDEX.into(), unit: "", encoding, metadata: false };
-        Self { kind: TokenKind::Codes { vocabulary }, max_tokens: tokens, coordinates: vec![index] }
+        let coordinates = vec![Coordinate::index(tokens)];
+        Self { kind: TokenKind::Codes { vocabulary }, max_tokens: tokens, coordinates }
     }
 
     /// A few random tokens for each of `objects` objects, at random coordinates that are all known.
@@ -165,11 +177,10 @@ impl Tokens {
     pub fn codes(codes: Tensor, present: Vec<bool>) -> Result<Self> {
         let (batch, tokens) = codes.dims2()?;
         let valid: Vec<u8> = present.iter().flat_map(|p| std::iter::repeat_n(u8::from(*p), tokens)).collect();
-        let index = Tensor::arange(0f32, tokens as f32, &Device::Cpu)?.reshape((1, tokens, 1))?;
         Ok(Self {
             values: TokenValues::Codes(codes),
             valid: Tensor::from_vec(valid, (batch, tokens), &Device::Cpu)?,
-            coordinates: index.broadcast_as((batch, tokens, 1))?.contiguous()?,
+            coordinates: numbered(batch, tokens)?,
             weights: None,
             present,
         })

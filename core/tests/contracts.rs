@@ -35,7 +35,7 @@ impl Modality for Count {
     }
     fn spec(&self) -> ArraysSpec {
         let field = ArrayField { name: "count", axes: &["L"], unit: "photon".into() };
-        ArraysSpec { fields: vec![field], valid_axes: &["L"], sizes: vec![("L", 1)] }
+        ArraysSpec { fields: vec![field], valid_axes: &["L"], sizes: vec![("L", 1)], labels: Vec::new() }
     }
     fn fit(&mut self, rows: &mut dyn Iterator<Item = Result<Rows>>) -> Result<()> {
         let mut all = Vec::new();

@@ -8,6 +8,8 @@ mod completions;
 mod data;
 mod docs;
 mod embed;
+mod generate;
+mod import;
 mod parity;
 mod plugins;
 mod probe;
@@ -55,6 +57,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Write the embeddings of a catalogue's objects to a Parquet file
     Embed(embed::EmbedArgs),
+    /// Draw modalities that objects lack from those that they have, or write posteriors of scalars
+    Generate(generate::GenerateArgs),
     /// Run codecs over a catalogue once, and write their codes as columns of a catalogue to train on
     Tokenize(tokenize::TokenizeArgs),
     /// Measure a trained run again: retrieval and probes on held-out objects
@@ -62,6 +66,9 @@ enum Command {
     /// Make catalogues and look at them: ingest, match, split, count, draw, check
     #[command(subcommand)]
     Data(data::DataCommand),
+    /// Make a run folder of published weights
+    #[command(subcommand)]
+    Import(import::ImportCommand),
     /// Compare what is computed here with what the Python package of AION-1 computes
     Parity(parity::ParityArgs),
     /// Make the report page of a run again
@@ -132,9 +139,11 @@ pub fn main() -> ExitCode {
         Command::Check(args) => (args.json(), check::run(&args)),
         Command::Bench(args) => (args.json(), bench::run(&args)),
         Command::Embed(args) => (args.json(), embed::run(&args)),
+        Command::Generate(args) => (args.json(), generate::run(&args)),
         Command::Tokenize(args) => (args.json(), tokenize::run(&args)),
         Command::Probe(args) => (args.json(), probe::run(&args)),
         Command::Data(command) => (command.json(), data::run(&command)),
+        Command::Import(command) => (command.json(), import::run(&command)),
         Command::Parity(args) => (args.json(), parity::run(&args)),
         Command::Report(args) => (false, report::run(&args)),
         Command::Plugins(args) => (args.json(), plugins::run(&args)),

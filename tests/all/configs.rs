@@ -13,8 +13,8 @@ fn configs() -> Vec<PathBuf> {
     fn below(folder: &Path, into: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
-            // Mappings of survey files are no runs.
-            if path.is_dir() && !path.ends_with("configs/ingest") {
+            // Mappings of survey files are no runs; those of AION have another trunk, and catalogues that are not bundled.
+            if path.is_dir() && !path.ends_with("configs/ingest") && !path.ends_with("configs/aion") {
                 below(&path, into);
             } else if path.extension().is_some_and(|ending| ending == "toml") {
                 into.push(path);
@@ -85,4 +85,39 @@ fn every_config_is_checked_trains_and_leaves_a_run_that_works() {
             assert!(text.starts_with("error: can't write to `NOWHERE`\ncaused by: "), "{text}");
         }
     }
+}
+
+#[test]
+fn the_tiny_aion_is_checked_trains_and_embeds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run").display().to_string();
+    let output = format!("run.output={run:?}");
+    let small = ["train.batch=16", "trunk.width=16", "trunk.encoder_depth=1", "trunk.decoder_depth=1"];
+    let settings: Vec<String> = small.iter().map(|s| (*s).to_owned()).chain([output]).collect();
+    succeeds(&with_settings(&["check", "configs/aion/tiny.toml"], &settings));
+    succeeds(&with_settings(&["train", "configs/aion/tiny.toml", "--max-steps", "2"], &settings));
+    let out = folder.path().join("embeddings.parquet").display().to_string();
+    let said = json(&succeeds(&["embed", &run, "--out", &out, "--json"]));
+    assert!(said["with"]["spectrum"].as_u64().expect("a count") > 0);
+    // A second run goes on from the first: the weights of step 2 are where it begins.
+    let second = folder.path().join("second").display().to_string();
+    let mut more: Vec<String> = small.iter().map(|s| (*s).to_owned()).collect();
+    more.extend([format!("run.output={second:?}"), format!("train.from={run:?}"), "train.learning_rate=1e-12".into()]);
+    succeeds(&with_settings(&["train", "configs/aion/tiny.toml", "--max-steps", "1"], &more));
+    let weights = |run: &str, step: u32| {
+        let path = Path::new(run).join(format!("checkpoints/step-{step:06}/model.safetensors"));
+        candle_core::safetensors::load(path, &candle_core::Device::Cpu).expect("a checkpoint")
+    };
+    let (before, after) = (weights(&run, 2), weights(&second, 1));
+    assert_eq!(before.len(), after.len());
+    for (name, tensor) in before {
+        let off = (&tensor - &after[&name]).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("a number");
+        assert!(off < 1e-6, "{name}: {off}");
+    }
+    let text = fails(
+        4,
+        &with_settings(&["train", "configs/aion/tiny.toml"], &["train.from=\"no/such/run\"".into(), more[4].clone()]),
+        &[],
+    );
+    assert!(text.contains("no/such/run"), "{text}");
 }

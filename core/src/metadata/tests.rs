@@ -275,3 +275,17 @@ fn a_restored_model_reads_unknown_surveys_and_missing_values_as_nothing() {
     let new = Rows::new(vec!["a".into(), "b".into()], new.expect("columns")).expect("as many names as rows");
     assert_eq!(embedded(&restored, &new), embedded(&plain, &new));
 }
+
+#[test]
+fn tokens_told_apart_by_number_have_no_other_coordinates_of_their_own() -> Result<()> {
+    let metadata = metadata(&format!("positions = \"index\"\n{TABLE}"))?;
+    let names: Vec<String> = metadata.extend(&spec()).coordinates.iter().map(|c| c.name.to_string()).collect();
+    assert_eq!(names[0], "index");
+    assert_eq!(names.len(), 6);
+    let found = added(&metadata, &rows(&[Some("a"), None], &[Some(1.0); 2]), Mode::Evaluate, 0);
+    for object in found {
+        assert_eq!([object[0][0], object[1][0]], [0.0, 1.0]);
+        assert_eq!(object[0][2], 1.0);
+    }
+    Ok(())
+}

@@ -84,6 +84,12 @@ impl Model {
                 return Err(root.reject("trunk", "must be a table, as no tokenizer is a codec that is trained alone"));
             }
         };
+        let masked = network.as_ref().is_some_and(Network::is_masked);
+        for task in &experiment.predictions {
+            if let Some(part) = parts.iter().find(|part| part.name == task.target()) {
+                task.check(&part.spec, masked)?;
+            }
+        }
         let bad_rows = BadRows::new(experiment.data.bad_rows);
         Ok(Self { parts, network, parameters, seed: experiment.run.seed, bad_rows })
     }
@@ -104,6 +110,12 @@ impl Model {
         let codecs = self.parts.iter().filter(|p| p.learns()).map(Part::codec_name);
         let heads = self.network.iter().flat_map(|n| n.heads.iter().map(|h| h.name.clone()));
         codecs.chain(heads).collect()
+    }
+
+    /// Whether a head predicts tokens that are hidden.
+    #[must_use]
+    pub fn is_masked(&self) -> bool {
+        self.network.as_ref().is_some_and(Network::is_masked)
     }
 
     /// Whether it is made of codecs that learn, without a trunk.
@@ -131,7 +143,7 @@ impl Model {
     pub fn reconstruct(&self, modality: &str, tokens: &Tokens, like: Option<&Arrays>) -> Result<Option<Arrays>> {
         let part = self.require(modality)?;
         let like = like.filter(|like| !codes::is_codes(like));
-        part.tokenizer.reconstruct(tokens, like, &Forward::evaluate())
+        part.tokenizer.reconstruct(&part.own_coordinates(tokens)?, like, &Forward::evaluate())
     }
 
     fn part(&self, modality: &str) -> Option<&Part> {

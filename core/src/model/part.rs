@@ -10,6 +10,7 @@ use crate::{
     Arrays, Error, Experiment, Modality, ModalityContext, Mode, Parameters, PrepareContext, Registry, Result, Rows,
     Section, TokenSpec, Tokenizer, TokenizerContext, Tokens,
 };
+use candle_core::{Device, Tensor};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -89,6 +90,20 @@ impl Part {
     /// What the codec's loss is called in logs and messages.
     pub(super) fn codec_name(&self) -> String {
         format!("codec.{}", self.name)
+    }
+
+    /// `tokens` with as many coordinates as the tokenizer gives: those of the metadata are behind them, and others than its own are
+    /// unknown to it.
+    pub(super) fn own_coordinates(&self, tokens: &Tokens) -> Result<Tokens> {
+        let (b, t, c) = tokens.coordinates.dims3()?;
+        let own = self.tokens.coordinates.len();
+        let same = self.spec.coordinates.get(..own) == Some(&self.tokens.coordinates[..]);
+        let coordinates = match () {
+            () if c == own && same => return Ok(tokens.clone()),
+            () if c >= own && same => tokens.coordinates.narrow(2, 0, own)?.contiguous()?,
+            () => Tensor::full(f32::NAN, (b, t, own), &Device::Cpu)?,
+        };
+        Ok(Tokens { coordinates, ..tokens.clone() })
     }
 
     pub(super) fn columns(&self) -> impl Iterator<Item = Column> {

@@ -213,6 +213,16 @@ pub(super) fn add(parameter: &Tensor, f: impl FnOnce(&mut [f32], Onto)) -> Added
     if slot.is_some() { Added::Yes } else { Added::No }
 }
 
+/// The gradient `own` of `parameter`, added to its sum if there is one on this thread, or else as a tensor for candle if it asks for one.
+pub(super) fn add_or_give(parameter: &Tensor, own: &[f32]) -> candle_core::Result<Option<Tensor>> {
+    let added = add(parameter, |sum, onto| match onto {
+        Onto::Nothing => sum.copy_from_slice(own),
+        Onto::Values => sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += own),
+    });
+    let wanted = added == Added::No && parameter.track_op();
+    wanted.then(|| Tensor::from_slice(own, parameter.shape(), parameter.device())).transpose()
+}
+
 /// Adds `gradient` to the sum of `parameter`, if there is one on this thread.
 #[cfg(any(test, feature = "cuda"))]
 pub(super) fn add_tensor(parameter: &Tensor, gradient: &Tensor) -> candle_core::Result<Added> {

@@ -179,6 +179,30 @@ pub fn load_parameters(path: &Path, parameters: &[(String, Parameter)]) -> Resul
     Ok(())
 }
 
+/// Sets those of `parameters` that a file has, too.
+///
+/// # Errors
+/// If one has another shape there, or there is none that both have.
+pub(super) fn load_common(path: &Path, parameters: &[(String, Parameter)]) -> Result<()> {
+    let mut tensors = read_tensors(path)?;
+    let mut common = 0;
+    for (name, Parameter { var, .. }) in parameters {
+        let Some(tensor) = tensors.remove(name) else { continue };
+        if tensor.dims() != var.dims() {
+            return Err(CheckpointError::TensorShape {
+                path: path.to_path_buf(),
+                name: name.clone(),
+                expected: var.dims().to_vec(),
+                found: tensor.dims().to_vec(),
+            }
+            .into());
+        }
+        var.set(&tensor.to_dtype(var.dtype())?.to_device(var.device())?)?;
+        common += 1;
+    }
+    if common == 0 { Err(unreadable(path, &"it has no parameter of this model")) } else { Ok(()) }
+}
+
 /// The folder of the newest complete checkpoint: what `latest` names, else the highest step.
 #[must_use]
 pub fn latest(checkpoints: &Path) -> Option<PathBuf> {

@@ -5,6 +5,7 @@ use crate::{Experiment, Result, Section};
 use candle_core::{DType, Device};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// `[train]`.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -63,6 +64,11 @@ pub struct TrainConfig {
     /// for none before the end.
     #[serde(default)]
     pub probe_every: u64,
+    /// Run whose weights, scalers and codes this one starts from, to train it further on other data: the run of an imported model, or one
+    /// of before. What both have under the same name must be of one shape; what the other lacks starts anew. Default: all starts
+    /// anew.
+    #[serde(default)]
+    pub from: Option<PathBuf>,
     /// Parameters with a rate or decay of their own, by the beginning of their names.
     #[serde(default)]
     pub group: Vec<GroupConfig>,

@@ -1,5 +1,6 @@
 //! Training: the loop, and everything that a run leaves behind.
 
+mod before;
 pub mod checkpoint;
 mod config;
 mod ema;

@@ -1,5 +1,6 @@
 //! From a config to a trained and evaluated model: what is opened, checked and restored around the loop.
 
+use super::before::Before;
 use super::checkpoint;
 use super::ema::Ema;
 use super::run::Existing;
@@ -162,14 +163,20 @@ impl Training<'_> {
                 model.restore(&state.fitted)?;
             }
             None => {
-                let observer = RefCell::new(&mut *observer);
-                let total = rows.len();
-                model.fit(|| {
-                    rows.chunks(FIT_ROWS).enumerate().map(|(number, chunk)| {
-                        observer.borrow_mut().on(Event::Fitting { done: number * FIT_ROWS, total });
-                        catalogue.read(chunk)
-                    })
-                })?;
+                let before = experiment.train.from.as_deref().map(Before::open).transpose()?;
+                if before.as_ref().is_none_or(|before| !before.has_all(&model)) {
+                    let observer = RefCell::new(&mut *observer);
+                    let total = rows.len();
+                    model.fit(|| {
+                        rows.chunks(FIT_ROWS).enumerate().map(|(number, chunk)| {
+                            observer.borrow_mut().on(Event::Fitting { done: number * FIT_ROWS, total });
+                            catalogue.read(chunk)
+                        })
+                    })?;
+                }
+                if let Some(before) = before {
+                    before.give(&mut model)?;
+                }
             }
         }
         let config = &experiment.train;

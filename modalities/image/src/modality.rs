@@ -70,6 +70,7 @@ impl Modality for Image {
             fields,
             valid_axes: &["C", "H", "W"],
             sizes: vec![("C", self.config.channels.len()), ("H", size), ("W", size)],
+            labels: Vec::new(),
         }
     }
 

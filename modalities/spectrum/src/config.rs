@@ -174,6 +174,18 @@ pub enum Channel {
     Scale,
 }
 
+impl Channel {
+    /// As in a config.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Normalised => "normalised",
+            Self::Continuum => "continuum",
+            Self::Scale => "scale",
+        }
+    }
+}
+
 fn spectrum() -> String {
     "spectrum".into()
 }

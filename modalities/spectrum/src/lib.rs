@@ -4,6 +4,8 @@
 //! (`level`) and shows its lines beside its colour ([`continuum`]); [`slices`] cuts the grid into tokens.
 
 pub mod augment;
+pub mod codec;
+pub mod codes;
 pub mod config;
 pub mod continuum;
 mod level;
@@ -14,6 +16,8 @@ pub mod slices;
 #[cfg(test)]
 mod tests;
 
+pub use codec::{SpectrumCodec, SpectrumCodecConfig};
+pub use codes::SpectrumCodes;
 pub use config::{Channel, Normalise, Spacing, SpectrumConfig, WavelengthUnit};
 pub use modality::Spectrum;
 pub use slices::{Known, Slices, SlicesConfig};

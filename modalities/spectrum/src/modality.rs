@@ -171,7 +171,8 @@ impl Modality for Spectrum {
             fields.push(field("scale", &["S"], ""));
             sizes.push(("S", 2));
         }
-        ArraysSpec { fields, valid_axes: &["L"], sizes }
+        let channels = self.config.channels.iter().map(|channel| channel.name().to_owned()).collect();
+        ArraysSpec { fields, valid_axes: &["L"], sizes, labels: vec![("C", channels)] }
     }
 
     fn fit(&mut self, rows: &mut dyn Iterator<Item = Result<Rows>>) -> Result<()> {

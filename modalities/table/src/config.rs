@@ -36,6 +36,8 @@ pub enum Scale {
     Asinh,
     /// The rank among the training values, mapped to a normal distribution: for any distribution, however skewed.
     Quantile,
+    /// As it is, not even cut by `clip`: for tokenizers that make codes, so that what they decode has the column's unit.
+    None,
 }
 
 /// One column.
@@ -45,7 +47,7 @@ pub struct ColumnConfig {
     /// What its values mean: `number`, `flag` (true or false), `category`, `angle` (degrees) or `sky`. Default `number`.
     #[serde(default)]
     pub kind: ColumnMeaning,
-    /// For `number`: `standard`, `log`, `asinh` or `quantile`. Default `standard`.
+    /// For `number`: `standard`, `log`, `asinh`, `quantile` or `none`. Default `standard`.
     #[serde(default)]
     pub scale: Option<Scale>,
     /// For `asinh`: where linear turns to logarithmic, in the column's unit; about its noise is good. Above 0, default 1.
@@ -59,6 +61,10 @@ pub struct ColumnConfig {
     /// the objects, so that the model also works without. Default none.
     #[serde(default)]
     pub error: Option<String>,
+    /// For `number`: the column holds a list of so many numbers per object, such as the coefficients of a spectrum, and each is a column of its
+    /// own, called `name[0]`, `name[1]` and so on. 1 to 4096; default none: one number.
+    #[serde(default)]
+    pub length: Option<usize>,
     /// For `sky`: the columns of right ascension and declination. Default `["ra", "dec"]`; the name of the entry is free then.
     #[serde(default)]
     pub columns: Option<[String; 2]>,
@@ -88,6 +94,7 @@ pub(crate) enum Reading {
     Log,
     Asinh { softening: f64 },
     Quantile,
+    Plain,
     Flag,
     Category { most: usize },
     Angle,
@@ -98,7 +105,7 @@ impl Reading {
     /// How many features a value becomes.
     pub(crate) fn width(self) -> usize {
         match self {
-            Self::Standard | Self::Log | Self::Asinh { .. } | Self::Quantile | Self::Flag => 1,
+            Self::Standard | Self::Log | Self::Asinh { .. } | Self::Quantile | Self::Plain | Self::Flag => 1,
             // Sine and cosine.
             Self::Angle => 2,
             Self::Sky => 3,
@@ -117,6 +124,8 @@ pub(crate) struct Planned {
     pub(crate) error: Option<String>,
     /// Where it is read: a column, or two for a place on the sky.
     pub(crate) paths: Vec<String>,
+    /// Of a column of lists: which number of a list it is, and how many a list has.
+    pub(crate) element: Option<(usize, usize)>,
 }
 
 /// The checked table: columns in the order of their names.
@@ -152,7 +161,14 @@ impl Plan {
                 (Reading::Sky, None) => vec!["ra".into(), "dec".into()],
                 _ => vec![name.clone()],
             };
-            columns.push(Planned { name, reading, error: column.error, paths });
+            let Some(length) = column.length else {
+                columns.push(Planned { name, reading, error: column.error, paths, element: None });
+                continue;
+            };
+            columns.extend((0..length).map(|i| {
+                let (name, paths) = (format!("{name}[{i}]"), paths.clone());
+                Planned { name, reading, error: None, paths, element: Some((i, length)) }
+            }));
         }
         Ok(Self { columns, clip: config.clip })
     }
@@ -174,6 +190,15 @@ impl ColumnConfig {
         if self.error.is_some() && self.kind != Number {
             return Err(("error", "`error` is for columns of kind `number`".into()));
         }
+        match self.length {
+            Some(_) if self.kind != Number || self.error.is_some() => {
+                return Err(("length", "`length` is for columns of kind `number` without `error`".into()));
+            }
+            Some(length) if !(1..=4096).contains(&length) => {
+                return Err(("length", format!("`length` must be 1 to 4096, got {length}")));
+            }
+            _ => {}
+        }
         if self.columns.is_some() && self.kind != Sky {
             return Err(("columns", "`columns` is for entries of kind `sky`".into()));
         }
@@ -188,6 +213,7 @@ impl ColumnConfig {
             (Number, Scale::Standard) => Reading::Standard,
             (Number, Scale::Log) => Reading::Log,
             (Number, Scale::Quantile) => Reading::Quantile,
+            (Number, Scale::None) => Reading::Plain,
             (Number, Scale::Asinh) => match self.softening.unwrap_or(1.0) {
                 softening if softening.is_finite() && softening > 0.0 => Reading::Asinh { softening },
                 other => return Err(("softening", format!("`softening` must be above 0, got {other}"))),

@@ -51,8 +51,26 @@ fn read(rows: &Rows, column: &Planned) -> Result<Raw> {
         (Reading::Flag, [path, ..]) => Raw::Flags(rows.flags(path)?),
         (Reading::Category { .. }, [path, ..]) => Raw::Texts(rows.labels(path)?),
         (Reading::Sky, [ra, dec, ..]) => Raw::Places(rows.numbers(ra)?, rows.numbers(dec)?),
-        _ => Raw::Numbers(rows.numbers(&column.name)?),
+        (_, [path, ..]) => match column.element {
+            Some((number, length)) => Raw::Numbers(element(rows, path, number, length)?),
+            None => Raw::Numbers(rows.numbers(path)?),
+        },
+        _ => Raw::Numbers(Vec::new()),
     })
+}
+
+/// One number of each object's list of `length`.
+fn element(rows: &Rows, path: &str, number: usize, length: usize) -> Result<Vec<Option<f64>>> {
+    let lists = rows.ragged_f64(path)?;
+    let one = |(row, object): (usize, &String)| match lists.row(row) {
+        [] => Ok(None),
+        list if list.len() == length => Ok(list.get(number).copied()),
+        list => {
+            let reason = format!("expected {length} numbers, as `length` says, got {}", list.len());
+            Err(DataError::BadValue { object: object.clone(), column: path.into(), reason }.into())
+        }
+    };
+    rows.ids().iter().enumerate().map(one).collect()
 }
 
 impl Modality for Table {
@@ -62,6 +80,7 @@ impl Modality for Table {
             columns.extend(column.paths.iter().map(|path| match column.reading {
                 Reading::Flag => Column::flag(path),
                 Reading::Category { .. } => Column::label(path),
+                _ if column.element.is_some() => Column::number(path).list(),
                 _ => Column::number(path),
             }));
             columns.extend(column.error.iter().map(Column::number));
@@ -77,7 +96,13 @@ impl Modality for Table {
         if self.has_errors() {
             fields.push(ArrayField { name: "error", axes: &["C"], unit: String::new() });
         }
-        ArraysSpec { fields, valid_axes: &["C"], sizes: vec![("C", self.plan.columns.len()), ("P", self.width())] }
+        let names = self.plan.columns.iter().map(|column| column.name.clone()).collect();
+        ArraysSpec {
+            fields,
+            valid_axes: &["C"],
+            sizes: vec![("C", self.plan.columns.len()), ("P", self.width())],
+            labels: vec![("C", names)],
+        }
     }
 
     fn fit(&mut self, rows: &mut dyn Iterator<Item = Result<Rows>>) -> Result<()> {

@@ -81,6 +81,11 @@ impl Sample {
         self.seen += 1;
     }
 
+    /// What was kept.
+    pub(crate) fn into_values(self) -> Vec<f64> {
+        self.values
+    }
+
     /// `None` if no value was added.
     pub(crate) fn finish(mut self) -> Option<Distribution> {
         self.values.sort_by(f64::total_cmp);

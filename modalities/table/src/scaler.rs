@@ -26,7 +26,7 @@ pub(crate) enum Scaler {
     Quantile(Distribution),
     /// Classes, the most frequent first.
     Category(Vec<String>),
-    /// Flags and angles need nothing.
+    /// Flags, angles and numbers as they are need nothing.
     Fixed,
 }
 
@@ -39,7 +39,7 @@ impl Scaler {
             }
             (Self::Quantile(distribution), Reading::Quantile) => distribution.is_sound(),
             (Self::Category(names), Reading::Category { most }) => names.len() <= most,
-            (Self::Fixed, Reading::Flag | Reading::Angle | Reading::Sky) => true,
+            (Self::Fixed, Reading::Plain | Reading::Flag | Reading::Angle | Reading::Sky) => true,
             _ => false,
         }
     }
@@ -50,6 +50,7 @@ impl Scaler {
         let Some(features) = self.features(reading, raw, i) else { return false };
         match features {
             Features::Number(x) => out.iter_mut().for_each(|o| *o = x.clamp(-clip, clip) as f32),
+            Features::Plain(x) => out.iter_mut().for_each(|o| *o = x as f32),
             Features::Pair(pair) => out.iter_mut().zip(pair).for_each(|(o, x)| *o = x as f32),
             Features::Point(point) => out.iter_mut().zip(point).for_each(|(o, x)| *o = x as f32),
             Features::Class(class) => out.iter_mut().skip(class).take(1).for_each(|o| *o = 1.0),
@@ -62,7 +63,7 @@ impl Scaler {
     pub(crate) fn error(&self, reading: Reading, x: Option<f64>, error: Option<f64>) -> Option<f64> {
         let (x, error) = (x?, error.filter(|e| *e > 0.0)?);
         let at = |x: f64| match self.features(reading, &Raw::Numbers(vec![Some(x)]), 0)? {
-            Features::Number(x) => Some(x),
+            Features::Number(x) | Features::Plain(x) => Some(x),
             _ => None,
         };
         let (middle, above) = (at(x)?, at(x + error)?);
@@ -77,6 +78,7 @@ impl Scaler {
                 let flag = (*flags.get(i)?)?;
                 Some(Features::Number(if flag { 1.0 } else { -1.0 }))
             }
+            (Raw::Numbers(numbers), Reading::Plain, _) => Some(Features::Plain(number(numbers, i)?)),
             (Raw::Numbers(numbers), Reading::Angle, _) => {
                 let radians = number(numbers, i)?.rem_euclid(360.0).to_radians();
                 Some(Features::Pair([radians.sin(), radians.cos()]))
@@ -102,6 +104,7 @@ impl Scaler {
 
 enum Features {
     Number(f64),
+    Plain(f64),
     Pair([f64; 2]),
     Point([f64; 3]),
     Class(usize),
@@ -165,7 +168,7 @@ impl Learner {
             return None;
         }
         Some(match self.reading {
-            Reading::Flag | Reading::Angle | Reading::Sky => Scaler::Fixed,
+            Reading::Plain | Reading::Flag | Reading::Angle | Reading::Sky => Scaler::Fixed,
             Reading::Quantile => Scaler::Quantile(self.sample.finish()?),
             Reading::Category { most } => {
                 let mut classes: Vec<(String, u64)> = self.classes.into_iter().collect();

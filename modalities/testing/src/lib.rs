@@ -20,4 +20,4 @@ mod tests;
 
 pub use descriptor::{modality_descriptor, tokenizer_descriptor};
 pub use objects::Objects;
-pub use suite::{Case, build_modality, build_tokenizer, conformance, fitted};
+pub use suite::{Case, build_modality, build_tokenizer, conformance, fitted, fitted_tokenizer};

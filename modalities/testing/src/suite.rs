@@ -65,6 +65,21 @@ pub fn fitted(toml: &str, rows: &Rows) -> Box<dyn Modality> {
     modality
 }
 
+/// The tokenizer of a TOML table with `kind`, fitted on what `modality` makes of `rows` if it fits at all.
+///
+/// # Panics
+/// If it can't be built or fitted.
+#[must_use]
+pub fn fitted_tokenizer(toml: &str, modality: &dyn Modality, rows: &Rows) -> Box<dyn Tokenizer> {
+    let mut tokenizer = build_tokenizer(toml, &modality.spec());
+    if tokenizer.fits() {
+        let context = PrepareContext { mode: Mode::Evaluate, seed: 7, epoch: 0, modality: "test" };
+        let arrays = modality.prepare(rows, &context);
+        tokenizer.fit(&mut std::iter::once(arrays)).unwrap_or_else(|e| panic!("fit the tokenizer: {e}"));
+    }
+    tokenizer
+}
+
 /// Checks every promise of the contracts that can be seen from outside.
 ///
 /// # Panics

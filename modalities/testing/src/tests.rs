@@ -29,6 +29,7 @@ impl Modality for Toy {
             fields: vec![ArrayField { name: "x", axes: &["L"], unit: String::new() }],
             valid_axes: &["L"],
             sizes: vec![("L", 1)],
+            labels: Vec::new(),
         }
     }
 

@@ -234,7 +234,7 @@ impl Modality for TimeSeries {
         if self.config.period_column.is_some() {
             fields.push(field("phase", &["L"], "period"));
         }
-        ArraysSpec { fields, valid_axes: &["L"], sizes }
+        ArraysSpec { fields, valid_axes: &["L"], sizes, labels: Vec::new() }
     }
 
     fn fit(&mut self, rows: &mut dyn Iterator<Item = Result<Rows>>) -> Result<()> {

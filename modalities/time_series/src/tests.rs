@@ -289,7 +289,12 @@ fn values_out_of_range_are_rejected_at_their_key() {
 
 #[test]
 fn the_tokenizer_refuses_other_modalities() {
-    let spec = panchroma_core::ArraysSpec { fields: vec![], valid_axes: &["L"], sizes: vec![("L", 3), ("F", 2)] };
+    let spec = panchroma_core::ArraysSpec {
+        fields: vec![],
+        valid_axes: &["L"],
+        sizes: vec![("L", 3), ("F", 2)],
+        labels: vec![],
+    };
     let section = Section::from_toml("modality.x.tokenizer", TOKENIZER).unwrap();
     let context = panchroma_core::TokenizerContext {
         modality: "x",

@@ -7,8 +7,13 @@
 pub mod config;
 pub mod field;
 pub mod image;
+pub mod import;
 pub mod modalities;
 pub mod model;
 mod parameters;
 pub mod parity;
+mod read;
+pub mod scalar;
+pub mod sources;
+pub mod spectrum;
 pub mod weights;

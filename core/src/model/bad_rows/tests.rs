@@ -29,7 +29,7 @@ impl Modality for Mean {
     }
     fn spec(&self) -> ArraysSpec {
         let fields = vec![ArrayField { name: "x", axes: &[], unit: String::new() }];
-        ArraysSpec { fields, valid_axes: &[], sizes: Vec::new() }
+        ArraysSpec { fields, valid_axes: &[], sizes: Vec::new(), labels: Vec::new() }
     }
     fn fit(&mut self, rows: &mut dyn Iterator<Item = Result<Rows>>) -> Result<()> {
         let mut all = Vec::new();

@@ -6,8 +6,11 @@
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod entropy;
 #[cfg(test)]
 mod tests;
+
+pub use entropy::{LfqTerms, Usage, lfq_terms, usage};
 
 use super::slices::{indices, require_f32, values, with_values};
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};

@@ -1,7 +1,7 @@
 //! Quantizers against their definitions, and their gradients against central differences of what is rounded.
 
-use super::{Quantized, fsq, fsq_values, lfq, quantile};
-use crate::ops::check::{assert_close, assert_same_on_any_threads, filled, numbers, run};
+use super::{Quantized, fsq, fsq_values, lfq, lfq_terms, quantile, usage};
+use crate::ops::check::{assert_close, assert_like_twin, assert_same_on_any_threads, filled, numbers, run};
 use candle_core::{DType, Device, Result, Tensor};
 
 fn squeezed(z: f64, levels: u32) -> f64 {
@@ -131,5 +131,65 @@ fn what_does_not_fit_is_named() -> Result<()> {
     assert!(
         message(quantile(&z, &[0.0, 2.0, 1.0], &[0.0; 2])).contains("expected edges that rise, got 1 after 2 at 2")
     );
+    Ok(())
+}
+
+/// Entropies over all codes, one by one.
+fn plain_terms(z: &[f64], width: usize, sharpness: f64) -> [f64; 3] {
+    let codes: Vec<Vec<f64>> = (0..1 << width)
+        .map(|code: usize| (0..width).map(|d| if code >> d & 1 == 1 { 1.0 } else { -1.0 }).collect())
+        .collect();
+    let rows = z.len() / width;
+    let (mut mean, mut each, mut commitment) = (vec![0.0; codes.len()], 0.0, 0.0);
+    for z in z.chunks(width) {
+        let logit = |code: &Vec<f64>| 2.0 * sharpness * code.iter().zip(z).map(|(c, z)| c * z).sum::<f64>();
+        let largest = codes.iter().map(logit).fold(f64::MIN, f64::max);
+        let sum: f64 = codes.iter().map(|code| (logit(code) - largest).exp()).sum();
+        for (mean, code) in mean.iter_mut().zip(&codes) {
+            let p = (logit(code) - largest).exp() / sum;
+            *mean += p / rows as f64;
+            each -= if p > 0.0 { p * p.ln() } else { 0.0 } / rows as f64;
+        }
+        commitment +=
+            z.iter().map(|z| (z - if *z > 0.0 { 1.0 } else { -1.0 }).powi(2)).sum::<f64>() / (rows * width) as f64;
+    }
+    [each, mean.iter().map(|p| if *p > 0.0 { -p * p.ln() } else { 0.0 }).sum(), commitment]
+}
+
+#[test]
+fn lfq_terms_equal_sums_over_all_codes() -> Result<()> {
+    for (rows, width, sharpness) in [(1, 1, 0.5), (7, 2, 1.0), (9, 5, 0.3), (40, 6, 2.0)] {
+        let terms = |t: &[Tensor]| {
+            let terms = lfq_terms(&t[0], sharpness)?;
+            Tensor::stack(&[terms.sample_entropy, terms.batch_entropy, terms.commitment], 0)
+        };
+        let twin = |v: &[Vec<f64>]| plain_terms(&v[0], width, sharpness).to_vec();
+        assert_like_twin(&[filled(&[rows, width], 4)?], terms, twin, 1e-4)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn lfq_terms_stay_finite_where_signs_are_clear() -> Result<()> {
+    // As sharp as the published codec is trained with: probabilities are 0 and 1.
+    let z = (filled(&[2, 3, 10], 5)? * 30.0)?;
+    let (terms, gradients) = run(&[z], |t| {
+        let terms = lfq_terms(&t[0], 100.0)?;
+        terms.sample_entropy + terms.batch_entropy
+    })?;
+    let expected = 6_f64.ln();
+    assert!((numbers(&terms)?[0] - expected).abs() < 1e-5);
+    assert!(numbers(&gradients[0])?.iter().all(|d| d.is_finite()));
+    assert!(lfq_terms(&filled(&[2, 21], 1)?, 1.0).is_err() && lfq_terms(&filled(&[0, 2], 1)?, 1.0).is_err());
+    Ok(())
+}
+
+#[test]
+fn usage_counts_what_occurs() -> Result<()> {
+    let codes = Tensor::new(&[[0_u32, 0, 3], [3, 9, 3]], &Device::Cpu)?;
+    // Twice 0 and thrice 3; 9 is none of the 8.
+    let found = usage(&codes, 8)?;
+    let entropy = -(0.4 * 0.4_f64.ln() + 0.6 * 0.6_f64.ln());
+    assert!((found.used - 0.25).abs() < 1e-12 && (found.perplexity - entropy.exp()).abs() < 1e-12);
     Ok(())
 }

@@ -35,7 +35,7 @@ impl Modality for Number {
     }
     fn spec(&self) -> ArraysSpec {
         let fields = vec![ArrayField { name: "x", axes: &["L"], unit: String::new() }];
-        ArraysSpec { fields, valid_axes: &["L"], sizes: vec![("L", 1)] }
+        ArraysSpec { fields, valid_axes: &["L"], sizes: vec![("L", 1)], labels: Vec::new() }
     }
     fn prepare(&self, rows: &Rows, _context: &PrepareContext<'_>) -> Result<Arrays> {
         let numbers = rows.numbers(&self.0)?;

@@ -21,7 +21,7 @@ fn spec() -> ArraysSpec {
         field("error", &["L"]),
         field("wavelength", &["L"]),
     ];
-    ArraysSpec { fields, valid_axes: &["L"], sizes: vec![("L", 32), ("F", F)] }
+    ArraysSpec { fields, valid_axes: &["L"], sizes: vec![("L", 32), ("F", F)], labels: Vec::new() }
 }
 
 /// Sines of any phase in two bands, which differ by an offset, at irregular times.

@@ -3,6 +3,7 @@
 //! A fixture is a published folder with three files more: `inputs.safetensors`, `expected.safetensors`, and `fixture.json` with a
 //! tolerance for each expected tensor. The names of the expected tensors say what to compute; `fixtures/README.md` lists them.
 
+mod codecs;
 mod fixture;
 mod names;
 mod network;
@@ -12,6 +13,7 @@ pub use fixture::{Comparison, Fixture};
 
 use crate::config::unfit;
 use candle_core::{Device, Tensor};
+use codecs::Measured;
 use fixture::Measure;
 use names::{Stage, stage};
 use network::Network;
@@ -52,6 +54,9 @@ pub fn compare(folder: &Path, device: &Device) -> Result<Vec<Comparison>> {
             Some(Stage::Encoded(given)) => of_model(&|network| network.encoded(given, expected)),
             Some(Stage::Logits { target, given }) => of_model(&|network| network.logits(target, given, expected)),
             Some(Stage::Loss { average, kind }) => of_model(&|network| network.loss(average, kind)),
+            Some(Stage::Codec { name, part }) => {
+                Measured::open(&fixture, name, device).and_then(|measured| measured.compute(part))
+            }
             None => Err(unfit(folder, "not computed: no stage has this name")),
         };
         rows.push(match computed {

@@ -11,6 +11,33 @@ pub(super) enum Stage<'a> {
     Logits { target: &'a str, given: &'a str },
     /// `loss.AVERAGE` or `loss.AVERAGE.KIND`.
     Loss { average: &'a str, kind: Option<&'a str> },
+    /// `MEASUREMENT.PART`: what a codec gives.
+    Codec { name: &'a str, part: Part },
+}
+
+/// What a codec gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Tokens,
+    Decoded,
+    /// Which of `Decoded` are good.
+    Mask,
+    /// On the codec's own wavelengths.
+    LatentGrid,
+    LatentGridMask,
+}
+
+impl Part {
+    fn of(text: &str) -> Option<Self> {
+        Some(match text {
+            "tokens" => Self::Tokens,
+            "decoded" => Self::Decoded,
+            "decoded_mask" => Self::Mask,
+            "decoded_latent_grid" => Self::LatentGrid,
+            "decoded_latent_grid_mask" => Self::LatentGridMask,
+            _ => return None,
+        })
+    }
 }
 
 /// The stage that gives the tensor `name`.
@@ -21,6 +48,9 @@ pub(super) fn stage(name: &str) -> Option<Stage<'_>> {
     if let Some(rest) = name.strip_prefix("model.logits_") {
         let (target, given) = rest.split_once("_from_")?;
         return Some(Stage::Logits { target, given });
+    }
+    if let Some((name, part)) = name.rsplit_once('.').and_then(|(name, part)| Some((name, Part::of(part)?))) {
+        return Some(Stage::Codec { name, part });
     }
     let rest = name.strip_prefix("loss.")?;
     Some(match rest.split_once('.') {
@@ -88,6 +118,10 @@ mod tests {
         assert_eq!(stage("loss.token"), Some(Stage::Loss { average: "token", kind: None }));
         assert_eq!(stage("loss.mod.tok_z"), Some(Stage::Loss { average: "mod", kind: Some("tok_z") }));
         assert_eq!(stage("model.logits_z"), None);
+        let grid = Stage::Codec { name: "spectrum", part: Part::LatentGrid };
+        assert_eq!(stage("spectrum.decoded_latent_grid"), Some(grid));
+        assert_eq!(stage("tok_z.tokens"), Some(Stage::Codec { name: "tok_z", part: Part::Tokens }));
+        assert_eq!(stage("image.other"), None);
         assert_eq!(stage("other"), None);
     }
 }
