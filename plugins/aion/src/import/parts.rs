@@ -92,7 +92,7 @@ impl Part {
                 let last = config.wavelength_min + config.wavelength_step * config.samples.saturating_sub(1) as f64;
                 let modality = format!(
                     "[modality.{name}]\nkind = \"spectrum\"\ncolumn = \"spectrum\"\ngrid = \"own\"\nwavelength_min = {:?}\nwavelength_max = \
-                     {last:?}\nsamples = {}\nnormalise = \"none\"\nchannels = [\"normalised\"]\nclip = 1e30\nmin_coverage = 0.0\n\n{}",
+                     {last:?}\nsamples = {}\nnormalise = \"none\"\nchannels = [\"normalised\"]\nclip = 1e6\nmin_coverage = 0.0\n\n{}",
                     config.wavelength_min,
                     config.samples,
                     tokenizer(name, "spectrum_codec", &config)?
