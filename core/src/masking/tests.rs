@@ -71,8 +71,11 @@ fn streams(id: &str) -> Random {
     random::stream(7, "masks", &[id.as_bytes()])
 }
 
-/// What one object is given and asked for: modality and token.
-fn of(masks: &Masks, row: usize) -> (Vec<(usize, usize)>, Vec<(usize, usize)>) {
+/// Modality and token.
+type Places = Vec<(usize, usize)>;
+
+/// What one object is given and asked for.
+fn of(masks: &Masks, row: usize) -> (Places, Places) {
     let flags = |which: fn(&TokenMask) -> &Vec<bool>| {
         let one = |i: usize| {
             let mask = &masks.modality[NAMES[i]];

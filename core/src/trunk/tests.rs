@@ -264,6 +264,9 @@ fn objects_in_a_batch_of_unequal_lengths_are_encoded_as_each_alone() -> Result<(
     Ok(())
 }
 
+/// What is predicted: modality, places and vectors.
+type Predicted = Vec<(String, Vec<(u32, u32)>, Vec<Vec<f32>>)>;
+
 /// The tokens of [`tokens`] with places, a trunk that expects masks, and masks.
 fn masked(kind: &str, pool: &str, alone: bool) -> Result<(Box<dyn Trunk>, Parameters, TokenSet, Masks)> {
     let (mut trunk, parameters) = trunk(kind, pool)?;
@@ -309,7 +312,7 @@ fn hidden_tokens_are_predicted_from_what_is_given_and_where_they_stand() -> Resu
     for kind in TRUNKS {
         for pool in ["attentive", "class", "mean", "plain"] {
             let (trunk, _, tokens, masks) = masked(kind, pool, pool == "plain")?;
-            let predict = |tokens: &TokenSet| -> Result<Vec<(String, Vec<(u32, u32)>, Vec<Vec<f32>>)>> {
+            let predict = |tokens: &TokenSet| -> Result<Predicted> {
                 let features = trunk.predict(tokens, &masks, &Forward::evaluate())?;
                 assert_eq!(features.view, View::Masked);
                 let all = features.targets.into_iter();

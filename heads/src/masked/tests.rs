@@ -1,3 +1,5 @@
+//! The losses of head `masked` against plain ones, and what it refuses.
+
 use super::*;
 use crate::testing::head;
 use candle_core::{DType, Var};

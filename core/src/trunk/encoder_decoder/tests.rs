@@ -1,3 +1,5 @@
+//! Predictions of the encoder-decoder: what hidden tokens may and may not change.
+
 use super::*;
 use crate::ops::Gradients;
 use crate::{Parameters, TokenSpec};
