@@ -1,5 +1,6 @@
 //! The published codecs of scalars: bins of reservoirs, of their logarithms, of several coefficients, and a grid.
 
+use crate::modalities::CodecClass;
 use crate::read;
 use crate::weights::Weights;
 use candle_core::Tensor;
@@ -7,19 +8,6 @@ use panchroma_core::{Codebook, Error, Result};
 use panchroma_table::codec::{Compression, Function, MultiScalarCodec, ScalarCodec};
 use serde::Deserialize;
 use std::path::Path;
-
-/// Which class of the Python package a codec of scalars has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScalarClass {
-    /// `ScalarCodec`: quantiles.
-    Quantiles,
-    /// `LogScalarCodec`: quantiles of the logarithm.
-    LogQuantiles,
-    /// `MultiScalarCodec`: several numbers, each compressed, with quantiles of its own.
-    Several,
-    /// `GridScalarCodec`: equal steps.
-    Grid,
-}
 
 /// A codec of one or several numbers per object.
 #[derive(Clone, Debug)]
@@ -43,12 +31,12 @@ struct Config {
 }
 
 impl Scalars {
-    /// Reads `config.json` and `model.safetensors` of `folder`.
+    /// Reads `config.json` and `model.safetensors` of `folder`, for a class of scalars.
     ///
     /// # Errors
-    /// If a file can't be read, or a tensor is missing, left over, or of another shape than the config says; with the file, the tensor and
+    /// For another class, if a file can't be read, or a tensor is missing, left over, or of another shape than the config says; with the file, the tensor and
     /// both shapes.
-    pub fn read(folder: &Path, class: ScalarClass) -> Result<Self> {
+    pub fn read(folder: &Path, class: CodecClass) -> Result<Self> {
         let file = folder.join("config.json");
         let config: Config = read::config(&file)?;
         let needed = |key: &str, value: Option<usize>| {
@@ -65,19 +53,19 @@ impl Scalars {
         let part = if old { "quantizer" } else { "_quantizer" };
         let size = config.codebook_size;
         let read = match class {
-            ScalarClass::Grid => {
+            CodecClass::Grid => {
                 let steps = codebook(&mut weights, &format!("{part}.buckets"), size)?;
                 Self::One(ScalarCodec::new(Compression::None, steps)?)
             }
-            ScalarClass::Quantiles | ScalarClass::LogQuantiles => {
+            CodecClass::Quantiles | CodecClass::LogQuantiles => {
                 let compression = match class {
-                    ScalarClass::LogQuantiles => Compression::log(config.min_log_value.unwrap_or(-3.0)),
+                    CodecClass::LogQuantiles => Compression::log(config.min_log_value.unwrap_or(-3.0)),
                     _ => Compression::None,
                 };
                 let samples = needed("reservoir_size", config.reservoir_size)?;
                 Self::One(ScalarCodec::new(compression, reservoir(&mut weights, part, size, samples)?)?)
             }
-            ScalarClass::Several => {
+            CodecClass::Several => {
                 let samples = needed("reservoir_size", config.reservoir_size)?;
                 let compression = Compression::Functions {
                     compress: config.compression_fns.clone(),
@@ -89,6 +77,13 @@ impl Scalars {
                 };
                 let columns = (0..needed("num_quantizers", config.num_quantizers)?).map(column);
                 Self::Several(MultiScalarCodec::new(columns.collect::<Result<_>>()?)?)
+            }
+            other => {
+                return Err(Error::Shape {
+                    part: format!("`{}`", folder.display()),
+                    expected: "a codec of scalars".into(),
+                    found: format!("{other:?}"),
+                });
             }
         };
         weights.finish()?;

@@ -172,7 +172,7 @@ fn shift(weights: &mut Weights, block: &str, config: &SpectrumCodecConfig) -> Re
     let places = match block.starts_with("encoder.") {
         true => config.samples >> (stage + 2),
         false if stage as usize + 1 == config.decoder_widths.len() => config.samples,
-        false => config.samples / config.samples_per_token() << (stage + 1),
+        false => (config.samples / config.samples_per_token()) << (stage + 1),
     };
     let norm = norm.first().copied().unwrap_or(0.0);
     let hidden: Vec<f64> = input.iter().zip(&bias).map(|(w, b)| gelu(w * norm + b)).collect();

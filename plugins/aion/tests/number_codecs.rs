@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use candle_core::{DType, Device, Tensor};
-use panchroma_aion::scalar::{ScalarClass, Scalars};
+use panchroma_aion::modalities::CodecClass;
+use panchroma_aion::scalar::Scalars;
 use panchroma_aion::sources::read_sources;
 use panchroma_aion::spectrum::read_spectrum;
 use panchroma_core::Parameters;
@@ -49,7 +50,7 @@ impl Fixture {
         assert!(worst <= tolerance * rms, "{name}: {worst:.3e} off, rms {rms:.3e}");
     }
 
-    fn scalars(&self, folder: &str, token: &str, class: ScalarClass) {
+    fn scalars(&self, folder: &str, token: &str, class: CodecClass) {
         let codec = Scalars::read(&self.codec(folder), class).unwrap();
         self.assert_codes(&format!("{token}.tokens"), &codec.encode(&self.inputs[&format!("{token}.value")]).unwrap());
         let decoded = codec.decode(&self.expected[&format!("{token}.tokens")]).unwrap();
@@ -80,24 +81,24 @@ impl Fixture {
 fn scalars_of_the_published_layout_have_the_codes_of_the_python_package() {
     for name in ["aion-swiglu", "aion-gelu"] {
         let fixture = Fixture::open(name);
-        fixture.scalars("Z", "tok_z", ScalarClass::Grid);
-        fixture.scalars("FLUX_G", "tok_flux_g", ScalarClass::LogQuantiles);
-        fixture.scalars("FLUX_R", "tok_flux_r", ScalarClass::LogQuantiles);
-        fixture.scalars("FLUX_Z", "tok_flux_z", ScalarClass::LogQuantiles);
-        fixture.scalars("EBV", "tok_ebv", ScalarClass::Quantiles);
-        fixture.scalars("ra", "tok_ra", ScalarClass::Quantiles);
-        fixture.scalars("bp_coefficients", "tok_xp_bp", ScalarClass::Several);
+        fixture.scalars("Z", "tok_z", CodecClass::Grid);
+        fixture.scalars("FLUX_G", "tok_flux_g", CodecClass::LogQuantiles);
+        fixture.scalars("FLUX_R", "tok_flux_r", CodecClass::LogQuantiles);
+        fixture.scalars("FLUX_Z", "tok_flux_z", CodecClass::LogQuantiles);
+        fixture.scalars("EBV", "tok_ebv", CodecClass::Quantiles);
+        fixture.scalars("ra", "tok_ra", CodecClass::Quantiles);
+        fixture.scalars("bp_coefficients", "tok_xp_bp", CodecClass::Several);
     }
 }
 
 #[test]
 fn scalars_of_other_sizes_with_odd_values_have_them_too() {
     let fixture = Fixture::open("codecs-other");
-    fixture.scalars("dec", "dec", ScalarClass::Quantiles);
-    fixture.scalars("parallax", "parallax", ScalarClass::LogQuantiles);
-    fixture.scalars("FLUX_W1", "FLUX_W1", ScalarClass::LogQuantiles);
-    fixture.scalars("Z", "Z", ScalarClass::Grid);
-    fixture.scalars("rp_coefficients", "rp_coefficients", ScalarClass::Several);
+    fixture.scalars("dec", "dec", CodecClass::Quantiles);
+    fixture.scalars("parallax", "parallax", CodecClass::LogQuantiles);
+    fixture.scalars("FLUX_W1", "FLUX_W1", CodecClass::LogQuantiles);
+    fixture.scalars("Z", "Z", CodecClass::Grid);
+    fixture.scalars("rp_coefficients", "rp_coefficients", CodecClass::Several);
 }
 
 #[test]
@@ -170,14 +171,14 @@ fn a_tensor_that_is_missing_too_many_or_of_another_shape_is_named() {
 fn a_config_that_does_not_fit_its_weights_is_an_error_of_both() {
     let folder = copied("dec");
     std::fs::write(folder.path().join("config.json"), r#"{"codebook_size": 65, "reservoir_size": 37}"#).unwrap();
-    let said = Scalars::read(folder.path(), ScalarClass::Quantiles).unwrap_err().to_string();
+    let said = Scalars::read(folder.path(), CodecClass::Quantiles).unwrap_err().to_string();
     assert!(said.contains("_index_to_val") && said.contains("[65]") && said.contains("[64]"), "{said}");
-    let said = Scalars::read(folder.path(), ScalarClass::Grid).unwrap_err().to_string();
+    let said = Scalars::read(folder.path(), CodecClass::Grid).unwrap_err().to_string();
     assert!(said.contains("quantizer.buckets") && said.contains("has no tensor"), "{said}");
     std::fs::write(folder.path().join("config.json"), r#"{"codebook_size": 64}"#).unwrap();
-    let said = Scalars::read(folder.path(), ScalarClass::Quantiles).unwrap_err().to_string();
+    let said = Scalars::read(folder.path(), CodecClass::Quantiles).unwrap_err().to_string();
     assert!(said.contains("config.json") && said.contains("reservoir_size"), "{said}");
-    let said = Scalars::read(&folder.path().join("none"), ScalarClass::Grid).unwrap_err().to_string();
+    let said = Scalars::read(&folder.path().join("none"), CodecClass::Grid).unwrap_err().to_string();
     assert!(said.contains("none"), "{said}");
 }
 
