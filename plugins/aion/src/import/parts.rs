@@ -3,7 +3,7 @@
 use crate::field::{read_field, read_field_config};
 use crate::image::{read_image, read_image_config};
 use crate::modalities::{AionKind, CodecClass};
-use crate::scalar::{ScalarClass, Scalars};
+use crate::scalar::Scalars;
 use crate::spectrum::{read_spectrum, read_spectrum_config};
 use candle_core::Device;
 use panchroma_core::{Error, Parameters, Result};
@@ -99,10 +99,9 @@ impl Part {
                 );
                 Own::Run { modality, fitted: Value::Null, parameters }
             }
-            CodecClass::Quantiles => scalars(kind, folder, ScalarClass::Quantiles)?,
-            CodecClass::LogQuantiles => scalars(kind, folder, ScalarClass::LogQuantiles)?,
-            CodecClass::Several => scalars(kind, folder, ScalarClass::Several)?,
-            CodecClass::Grid => scalars(kind, folder, ScalarClass::Grid)?,
+            CodecClass::Quantiles | CodecClass::LogQuantiles | CodecClass::Several | CodecClass::Grid => {
+                scalars(kind, folder)?
+            }
             CodecClass::Catalogue => {
                 return Err(crate::config::unfit(folder, "catalogues of sources are not imported"));
             }
@@ -152,11 +151,11 @@ pub(super) fn toml_text(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-fn scalars(kind: &AionKind, folder: &Path, class: ScalarClass) -> Result<Own> {
-    let codec = Scalars::read(folder, class)?;
+fn scalars(kind: &AionKind, folder: &Path) -> Result<Own> {
+    let codec = Scalars::read(folder, kind.class)?;
     let columns = codec.columns();
     let column = kind.codec;
-    let several = class == ScalarClass::Several;
+    let several = kind.class == CodecClass::Several;
     let names: Vec<String> =
         if several { (0..columns.len()).map(|i| format!("{column}[{i}]")).collect() } else { vec![column.to_owned()] };
     let length = if several { format!(", length = {}", columns.len()) } else { String::new() };
@@ -165,7 +164,7 @@ fn scalars(kind: &AionKind, folder: &Path, class: ScalarClass) -> Result<Own> {
         "[modality.{}]\nkind = \"table\"\npositions = \"index\"\ncolumns = {{ {} = {{ scale = \"none\"{length} }} }}\ntokenizer = {{ {} }}\n",
         kind.name(),
         toml_text(column),
-        codes(first, class)?
+        codes(first, kind.class)?
     );
     let fixed: serde_json::Map<String, Value> = names.iter().map(|name| (name.clone(), json!("fixed"))).collect();
     let fitted = json!({ "columns": fixed });
@@ -174,9 +173,9 @@ fn scalars(kind: &AionKind, folder: &Path, class: ScalarClass) -> Result<Own> {
 }
 
 /// Keys of the tokenizer that would make such codes from data.
-fn codes(codec: &ScalarCodec, class: ScalarClass) -> Result<String> {
+fn codes(codec: &ScalarCodec, class: CodecClass) -> Result<String> {
     let size = codec.vocabulary();
-    if class == ScalarClass::Grid {
+    if class == CodecClass::Grid {
         let steps = codec.codebook().steps();
         let [from, to] = [steps.first(), steps.last()].map(|step| step.copied().unwrap_or_default());
         return Ok(format!("kind = \"grid_codes\", codes = {size}, from = {from:?}, to = {to:?}"));
