@@ -85,6 +85,18 @@ impl Array {
 }
 
 impl Array {
+    fn take(&self, rows: &[usize]) -> Self {
+        let width: usize = self.shape.iter().skip(1).product();
+        let shape = std::iter::once(rows.len()).chain(self.shape.iter().skip(1).copied()).collect();
+        let values = match &self.values {
+            Values::F32(v) => Values::F32(take(v, rows, width)),
+            Values::F64(v) => Values::F64(take(v, rows, width)),
+            Values::U8(v) => Values::U8(take(v, rows, width)),
+            Values::U32(v) => Values::U32(take(v, rows, width)),
+        };
+        Self { shape, values }
+    }
+
     fn spread(&self, rows: &[usize], batch: usize) -> Self {
         let width: usize = self.shape.iter().skip(1).product();
         let shape = std::iter::once(batch).chain(self.shape.iter().skip(1).copied()).collect();
@@ -96,6 +108,16 @@ impl Array {
         };
         Self { shape, values }
     }
+}
+
+fn take<T: Copy + Default>(values: &[T], rows: &[usize], width: usize) -> Vec<T> {
+    let mut out = vec![T::default(); rows.len() * width];
+    for (to, row) in out.chunks_mut(width.max(1)).zip(rows) {
+        if let Some(own) = values.get(row * width..(row + 1) * width) {
+            to.copy_from_slice(own);
+        }
+    }
+    out
 }
 
 fn spread<T: Copy + Default>(values: &[T], rows: &[usize], batch: usize, width: usize) -> Vec<T> {
@@ -133,6 +155,14 @@ impl Arrays {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.present.is_empty()
+    }
+
+    /// The rows `rows`, of which one may come several times; one that there isn't is absent.
+    #[must_use]
+    pub fn take(&self, rows: &[usize]) -> Self {
+        let present = rows.iter().map(|row| self.present.get(*row).copied().unwrap_or(false)).collect();
+        let fields = self.fields.iter().map(|(name, array)| (name.clone(), array.take(rows))).collect();
+        Self { present, valid: self.valid.take(rows), fields }
     }
 
     /// Row `i` becomes row `rows[i]` of `batch`; the others are absent.

@@ -17,6 +17,15 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// The same without tokens of other modalities than those in `only`; all stay if that is empty.
+    #[must_use]
+    pub fn with_only(mut self, only: &[String]) -> Self {
+        let stays = |name: &String| only.is_empty() || only.contains(name);
+        self.tokens.retain(|name, _| stays(name));
+        self.masks.values_mut().for_each(|masks| masks.modality.retain(|name, _| stays(name)));
+        self
+    }
+
     /// Number of objects.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -7,6 +7,7 @@
 use crate::config::{ConfigError, Place, suggestion};
 use crate::data::DataError;
 use crate::device::DeviceError;
+use crate::generate::GenerateError;
 use crate::train::{CheckpointError, TrainError};
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,9 @@ pub enum Error {
     /// The device that was asked for can't be had.
     #[error(transparent)]
     Device(#[from] Box<DeviceError>),
+    /// What is to be generated can't be.
+    #[error(transparent)]
+    Generate(#[from] Box<GenerateError>),
     /// Two plugins claim one name.
     #[error("two plugins register the {kind} `{name}`: {first} and {second}")]
     DuplicatePlugin {
@@ -129,6 +133,7 @@ impl Error {
             Self::Checkpoint(e) => e.hint(),
             Self::Train(e) => e.hint(),
             Self::Device(e) => Some(e.hint()),
+            Self::Generate(e) => e.hint(),
             Self::DuplicatePlugin { .. } => Some("leave one of the two out, or ask its author to rename it".into()),
             Self::UnknownName { name, known, .. } => {
                 Some(suggestion(name, "names", known).unwrap_or_else(|| format!("known names: {}", known.join(", "))))
@@ -166,6 +171,9 @@ impl Error {
             Self::Config(_) | Self::DuplicatePlugin { .. } | Self::UnknownName { .. } => 2,
             Self::Data(e) if matches!(**e, DataError::Exists { .. }) => 2,
             Self::Device(e) if e.is_wrong_command() => 2,
+            Self::Generate(e) if e.is_about_data() => 3,
+            Self::Generate(e) if e.is_about_run() => 4,
+            Self::Generate(_) => 2,
             Self::Data(_) | Self::NotFinite { .. } => 3,
             Self::Checkpoint(_) => 4,
             Self::Train(_) | Self::Shape { .. } => 5,
@@ -185,4 +193,5 @@ macro_rules! boxed {
         }
     )* };
 }
-boxed! { ConfigError => Config, DataError => Data, CheckpointError => Checkpoint, TrainError => Train, DeviceError => Device }
+boxed! { ConfigError => Config, DataError => Data, CheckpointError => Checkpoint, TrainError => Train, DeviceError => Device,
+GenerateError => Generate }

@@ -2,7 +2,7 @@
 
 use crate::config::{Document, Section};
 use crate::data::DataConfig;
-use crate::evaluate::{EvaluateConfig, ProbeTask};
+use crate::evaluate::{EvaluateConfig, PredictTask, ProbeTask};
 use crate::train::TrainConfig;
 use crate::{Registry, Result};
 use schemars::JsonSchema;
@@ -50,6 +50,8 @@ struct Tables {
     evaluate: Option<IgnoredAny>,
     #[serde(default)]
     probe: Option<IgnoredAny>,
+    #[serde(default)]
+    predict: Option<IgnoredAny>,
 }
 
 /// A config, read and checked as far as that goes without building plugins.
@@ -66,6 +68,8 @@ pub struct Experiment {
     pub evaluate: EvaluateConfig,
     /// `[probe.*]`.
     pub probes: Vec<ProbeTask>,
+    /// `[predict.*]`.
+    pub predictions: Vec<PredictTask>,
     /// The run that it was read from, if it was.
     pub folder: Option<PathBuf>,
 }
@@ -98,9 +102,14 @@ impl Experiment {
             .into_iter()
             .map(|(name, section)| ProbeTask::read(name, &section, &modalities, registry))
             .collect::<Result<_>>()?;
+        let predictions = root
+            .sections("predict")?
+            .into_iter()
+            .map(|(name, section)| PredictTask::read(name, &section, &modalities, registry))
+            .collect::<Result<_>>()?;
         let data = DataConfig::read(&table("data")?)?;
         let train = TrainConfig::read(&table("train")?)?;
-        Ok(Self { run, data, train, evaluate, probes, document, folder: None })
+        Ok(Self { run, data, train, evaluate, probes, predictions, document, folder: None })
     }
 
     /// The whole config.

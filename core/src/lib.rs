@@ -21,6 +21,7 @@ pub mod error;
 pub mod evaluate;
 pub mod experiment;
 pub mod features;
+pub mod generate;
 pub mod head;
 pub mod masking;
 pub mod masks;

@@ -5,7 +5,7 @@ use super::schema::{inline, resolved};
 use clap::Args;
 use panchroma_builder::ingest::Mapping;
 use panchroma_core::data::DataConfig;
-use panchroma_core::evaluate::{EvaluateConfig, ProbeKeys};
+use panchroma_core::evaluate::{EvaluateConfig, PredictKeys, ProbeKeys};
 use panchroma_core::metadata::ModalityKeys;
 use panchroma_core::registry::Catalogue;
 use panchroma_core::train::TrainConfig;
@@ -16,7 +16,7 @@ use std::fmt::Write;
 /// Arguments of `docs`.
 #[derive(Args)]
 pub(super) struct DocsArgs {
-    /// A table (`run`, `data`, `modality`, `train`, `evaluate`, `probe`), a plugin's kind (`spectrum`, `contrastive`, ...)
+    /// A table (`run`, `data`, `modality`, `train`, `evaluate`, `probe`, `predict`), a plugin's kind (`spectrum`, `contrastive`, ...)
     /// or `ingest`, the mapping of `panchroma data ingest`; all if left out
     name: Option<String>,
 }
@@ -71,6 +71,7 @@ fn chapters(registry: &Registry) -> Vec<Chapter> {
     chapters.push(table("evaluate", "`[evaluate]`", &inline::<EvaluateConfig>()));
     chapters.push(table("probe", "`[probe.NAME]`, beside the keys of its kind", &inline::<ProbeKeys>()));
     plugins(&registry.probes, "[probe.NAME]", &mut chapters);
+    chapters.push(table("predict", "`[predict.NAME]`", &inline::<PredictKeys>()));
     chapters.push(mapping(&inline::<Mapping>()));
     chapters
 }

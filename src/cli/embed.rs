@@ -18,8 +18,12 @@ use std::sync::Arc;
 The file has the column `object_id` and one column of lists per vector: `trunk.MODALITY`, `shared.MODALITY` (unit \
 vectors that can be compared across modalities) and `joint`. An object without a modality has null there; a catalogue \
 may lack whole modalities.
+With --given, everything else is as if objects did not have it: `joint` is then the vector of that subset, from one pass of a trunk that \
+joins modalities, and no other modality has a column.
 
-Example: panchroma embed runs/quickstart --out embeddings.parquet --split test")]
+Examples:
+  panchroma embed runs/quickstart --out embeddings.parquet --split test
+  panchroma embed runs/quickstart --given spectrum,host --out spectra.parquet")]
 pub(super) struct EmbedArgs {
     /// Folder of the run
     run: PathBuf,
@@ -29,6 +33,13 @@ pub(super) struct EmbedArgs {
     /// Objects of which split
     #[arg(long, value_enum, default_value_t = Which::All)]
     split: Which,
+    /// Only from these modalities, with commas between
+    #[arg(long, value_name = "MODALITIES", value_delimiter = ',', alias = "modalities")]
+    given: Vec<String>,
+    /// How tokens become one vector, in place of `trunk.pool` of the run: another pool than it was trained with must be one without
+    /// parameters, such as `mean`, or `registers` where the trunk `encoder_decoder` has some
+    #[arg(long, value_name = "POOL")]
+    pool: Option<String>,
     /// Another catalogue than the run's, in place of all that it read
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
@@ -42,11 +53,23 @@ pub(super) struct EmbedArgs {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Which {
+pub(super) enum Which {
     All,
     Train,
     Validation,
     Test,
+}
+
+impl Which {
+    /// The rows of the catalogue that are in it.
+    pub(super) fn rows(self, catalogue: &Catalogue) -> Result<Arc<[u32]>> {
+        match self {
+            Self::All => Ok((0..u32::try_from(catalogue.len()).unwrap_or(u32::MAX)).collect()),
+            Self::Train => catalogue.split(Split::Train),
+            Self::Validation => catalogue.split(Split::Validation),
+            Self::Test => catalogue.split(Split::Test),
+        }
+    }
 }
 
 impl EmbedArgs {
@@ -62,7 +85,13 @@ pub(super) fn run(args: &EmbedArgs) -> Result<()> {
         std::fs::metadata(folder).map_err(Error::io("write to", folder))?;
     }
     let registry = Registry::linked()?;
-    let (mut experiment, model, _) = load_run(&args.run, &args.set, &registry, &args.device.open(&args.json)?)?;
+    let pool = args.pool.as_ref().map(|pool| format!("trunk.pool=\"{pool}\""));
+    let changes: Vec<String> = args.set.iter().cloned().chain(pool).collect();
+    let (mut experiment, model, _) = load_run(&args.run, &changes, &registry, &args.device.open(&args.json)?)?;
+    if let Some(name) = args.given.iter().find(|name| model.token_spec(name).is_none()) {
+        let known = model.modalities().map(str::to_owned).collect();
+        return Err(Error::UnknownName { what: "modality of the run", name: name.clone(), known });
+    }
     if let Some(path) = &args.data {
         experiment.data.path.clone_from(path);
         experiment.data.also.clear();
@@ -70,16 +99,11 @@ pub(super) fn run(args: &EmbedArgs) -> Result<()> {
     // A catalogue may lack whole modalities; the last line says how many objects had which.
     let columns: Vec<Column> = model.columns(&[]).into_iter().map(Column::optional).collect();
     let catalogue = Catalogue::open(&experiment.data, &columns)?;
-    let rows = match args.split {
-        Which::All => (0..u32::try_from(catalogue.len()).unwrap_or(u32::MAX)).collect(),
-        Which::Train => catalogue.split(Split::Train)?,
-        Which::Validation => catalogue.split(Split::Validation)?,
-        Which::Test => catalogue.split(Split::Test)?,
-    };
-    let rows: Arc<[u32]> = rows;
+    let rows = args.split.rows(&catalogue)?;
     let mut progress = Progress::new(args.json());
     let total = rows.len();
-    let embeddings = Embeddings::new(&model, &catalogue, &rows, experiment.evaluate.batch, &mut |done| {
+    let (batch, given) = (experiment.evaluate.batch, args.given.as_slice());
+    let embeddings = Embeddings::with_only(&model, &catalogue, &rows, batch, given, &mut |done| {
         progress.on(Event::Evaluating { done, total });
     })
     .map_err(|error| catalogue.locate(error))?;

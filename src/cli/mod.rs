@@ -8,6 +8,7 @@ mod completions;
 mod data;
 mod docs;
 mod embed;
+mod generate;
 mod import;
 mod parity;
 mod plugins;
@@ -16,6 +17,7 @@ mod progress;
 mod report;
 mod schema;
 mod tables;
+mod tokenize;
 mod train;
 
 use crate::message;
@@ -43,7 +45,7 @@ const EXIT_CODES: &str = "Exit codes:
   3  the data is wrong
   4  a run folder or checkpoint is wrong
   5  training can't go on (loss not finite, a parameter without gradient, shapes that disagree)
-  130  interrupted; `train --resume`, or `data ingest` again, goes on";
+  130  interrupted; `train --resume`, or `tokenize` or `data ingest` again, goes on";
 
 #[derive(Subcommand)]
 enum Command {
@@ -55,6 +57,10 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Write the embeddings of a catalogue's objects to a Parquet file
     Embed(embed::EmbedArgs),
+    /// Draw modalities that objects lack from those that they have, or write posteriors of scalars
+    Generate(generate::GenerateArgs),
+    /// Run codecs over a catalogue once, and write their codes as columns of a catalogue to train on
+    Tokenize(tokenize::TokenizeArgs),
     /// Measure a trained run again: retrieval and probes on held-out objects
     Probe(probe::ProbeArgs),
     /// Make catalogues and look at them: ingest, match, split, count, draw, check
@@ -133,6 +139,8 @@ pub fn main() -> ExitCode {
         Command::Check(args) => (args.json(), check::run(&args)),
         Command::Bench(args) => (args.json(), bench::run(&args)),
         Command::Embed(args) => (args.json(), embed::run(&args)),
+        Command::Generate(args) => (args.json(), generate::run(&args)),
+        Command::Tokenize(args) => (args.json(), tokenize::run(&args)),
         Command::Probe(args) => (args.json(), probe::run(&args)),
         Command::Data(command) => (command.json(), data::run(&command)),
         Command::Import(command) => (command.json(), import::run(&command)),

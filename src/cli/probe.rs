@@ -48,6 +48,7 @@ pub(super) fn run(args: &ProbeArgs) -> Result<()> {
         catalogue: &catalogue,
         config: &experiment.evaluate,
         probes: &experiment.probes,
+        predictions: &experiment.predictions,
         seed: experiment.run.seed,
         progress: &mut |done, total| progress.on(Event::Evaluating { done, total }),
     })

@@ -2,10 +2,11 @@
 
 use super::{print, tables};
 use crate::report::{
-    ConfusionPlot, EmbeddingMap, RegressionPlot, RetrievalPlot, RunData, Table, project, write_report,
+    ConfusionPlot, EmbeddingMap, PosteriorPlot, PredictionPlot, RegressionPlot, RetrievalPlot, RunData, Table, project,
+    write_report,
 };
 use clap::Args;
-use panchroma_core::evaluate::{Details, Embeddings, Evaluation};
+use panchroma_core::evaluate::{Details, Embeddings, Evaluation, Prediction};
 use panchroma_core::train::checkpoint::write_atomically;
 use panchroma_core::train::{CheckpointError, RunFolder, RunLog};
 use panchroma_core::{Error, Experiment, Result};
@@ -51,7 +52,7 @@ fn unwritable(path: &Path, source: serde_json::Error) -> Error {
 }
 
 fn data(experiment: &Experiment, run: &RunFolder, results: &Value, evaluation: &Evaluation) -> Result<RunData> {
-    let Details { ranks, regressions, confusions, embeddings, labels } = &evaluation.details;
+    let Details { ranks, regressions, confusions, predictions, embeddings, labels } = &evaluation.details;
     let retrieval = ranks
         .iter()
         .map(|m| RetrievalPlot { from: m.from.clone(), to: m.to.clone(), ranks: m.ranks.clone(), pool: m.pool })
@@ -75,6 +76,7 @@ fn data(experiment: &Experiment, run: &RunFolder, results: &Value, evaluation: &
             counts: c.counts.clone(),
         })
         .collect();
+    let predictions = predictions.iter().map(prediction).collect();
     let shown = tables::tables(&evaluation.results).into_iter();
     let tables = shown.map(|t| Table { title: t.title, columns: t.columns, rows: t.rows, note: t.note }).collect();
     Ok(RunData {
@@ -84,10 +86,29 @@ fn data(experiment: &Experiment, run: &RunFolder, results: &Value, evaluation: &
         retrieval,
         map: embeddings.as_ref().and_then(|e| map(e, labels)),
         regressions,
+        predictions,
         confusions,
         tables,
         config_toml: experiment.document.to_toml(),
     })
+}
+
+fn prediction(of: &Prediction) -> PredictionPlot {
+    let examples = of.examples.iter().map(|e| PosteriorPlot {
+        edges: e.edges.clone(),
+        probabilities: e.probabilities.clone(),
+        truth: e.truth,
+    });
+    PredictionPlot {
+        name: of.quantity.clone(),
+        given: of.given.clone(),
+        truth: of.truth.clone(),
+        predicted: of.predicted.clone(),
+        central68: of.central68.clone(),
+        below: of.below.clone(),
+        r2: of.r2,
+        examples: examples.collect(),
+    }
 }
 
 fn map(embeddings: &Embeddings, labels: &[Option<String>]) -> Option<EmbeddingMap> {

@@ -2,7 +2,7 @@
 
 use super::print_json;
 use panchroma_core::data::DataConfig;
-use panchroma_core::evaluate::{EvaluateConfig, ProbeKeys};
+use panchroma_core::evaluate::{EvaluateConfig, PredictKeys, ProbeKeys};
 use panchroma_core::metadata::ModalityKeys;
 use panchroma_core::reexport::schemars::{JsonSchema, schema_for};
 use panchroma_core::registry::Catalogue;
@@ -23,6 +23,8 @@ fn config_schema(registry: &Registry) -> Value {
     let head = any_of(&registry.heads, &json!({ "weight": weight }));
     let probe_keys = inline::<ProbeKeys>();
     let probe = any_of(&registry.probes, probe_keys.get("properties").unwrap_or(&Value::Null));
+    let mut predict = inline::<PredictKeys>();
+    predict["properties"]["baseline"] = any_of(&registry.probes, &json!({}));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Panchroma config",
@@ -42,6 +44,7 @@ fn config_schema(registry: &Registry) -> Value {
             "train": inline::<TrainConfig>(),
             "evaluate": inline::<EvaluateConfig>(),
             "probe": { "type": "object", "additionalProperties": probe },
+            "predict": { "type": "object", "additionalProperties": predict },
         }
     })
 }

@@ -1,8 +1,9 @@
 //! The short tables that a run ends with.
 
 use comfy_table::{CellAlignment, Table, presets};
-use panchroma_core::evaluate::Results;
+use panchroma_core::evaluate::{PredictionResult, Results};
 use panchroma_core::metrics::Interval;
+use std::collections::BTreeSet;
 
 /// One table: title, columns, rows, and a sentence below.
 pub(super) struct Shown {
@@ -70,12 +71,84 @@ pub(super) fn tables(results: &Results) -> Vec<Shown> {
                 .into(),
         });
     }
+    tables.extend(predictions(results));
     tables
+}
+
+/// Scalars that a masked model predicts.
+fn predictions(results: &Results) -> Option<Shown> {
+    let number = |i: &Interval| format!("{:.3} [{:.3}, {:.3}]", i.value, i.low, i.high);
+    let percent = |i: &Interval| format!("{:.0} % [{:.0}, {:.0}]", 100.0 * i.value, 100.0 * i.low, 100.0 * i.high);
+    let baselines = results.predictions.iter().filter_map(|p| p.baseline.as_ref());
+    let kinds: BTreeSet<&str> = baselines.map(|b| b.kind.as_str()).collect();
+    let kinds = kinds.into_iter().collect::<Vec<_>>().join(", ");
+    let mut columns = ["predicted", "given", "objects", "held out", "gain", "R2", "RMSE", "in 68 %", "in 95 %"]
+        .map(str::to_owned)
+        .to_vec();
+    if !kinds.is_empty() {
+        columns.extend([format!("{kinds}: gain"), "R2".into(), "RMSE".into()]);
+    }
+    let row = |p: &PredictionResult| {
+        let mut row = vec![
+            if p.unit.is_empty() { p.quantity.clone() } else { format!("{} ({})", p.quantity, p.unit) },
+            p.given.join(", "),
+            p.group.clone().unwrap_or_else(|| "all".into()),
+            p.held_out.to_string(),
+            number(&p.gain),
+            number(&p.r2),
+            number(&p.rmse),
+            percent(&p.coverage68),
+            percent(&p.coverage95),
+        ];
+        match &p.baseline {
+            Some(b) => row.extend([&b.gain, &b.r2, &b.rmse].map(number)),
+            None if !kinds.is_empty() => row.extend(["", "", ""].map(str::to_owned)),
+            None => {}
+        }
+        row
+    };
+    let rows: Vec<Vec<String>> = results.predictions.iter().map(row).collect();
+    let linear = if kinds.is_empty() {
+        String::new()
+    } else {
+        format!("; {kinds}: on plain numbers about the given tokens, with a normal distribution of its errors")
+    };
+    (!rows.is_empty()).then(|| Shown {
+        title: "Scalars of held-out objects, predicted from other modalities".into(),
+        columns,
+        rows,
+        note: format!(
+            "gain: log-likelihood of the truth over that of the training split's distribution, nats per object; R2 and RMSE of \
+             posterior means; in 68 %: share of truths in the central 68 % of the posterior{linear}; brackets are 95 % bootstrap \
+             intervals over objects"
+        ),
+    })
 }
 
 /// One sentence for those who read no tables: the direction of retrieval that is furthest above
 /// chance.
 pub(super) fn verdict(results: &Results) -> Option<String> {
+    retrieved(results).or_else(|| predicted(results))
+}
+
+/// The prediction that says most of its object.
+fn predicted(results: &Results) -> Option<String> {
+    let all = results.predictions.iter().filter(|p| p.group.is_none());
+    let best = all.max_by(|a, b| a.gain.value.total_cmp(&b.gain.value))?;
+    let linear = best.baseline.as_ref().map_or_else(String::new, |b| {
+        format!(" ({:.2} by `{}` on plain numbers about them, gain {:.2})", b.r2.value, b.kind, b.gain.value)
+    });
+    Some(format!(
+        "From its {}, the {} of a held-out object is predicted with R2 {:.2}{linear}, {:.2} nats better than by the training \
+         split's distribution.",
+        best.given.join(" and "),
+        best.quantity,
+        best.r2.value,
+        best.gain.value
+    ))
+}
+
+fn retrieved(results: &Results) -> Option<String> {
     let all = results.retrieval.iter().filter(|r| r.group.is_none());
     let best = all.max_by(|a, b| (a.top10.value - a.chance10).total_cmp(&(b.top10.value - b.chance10)))?;
     Some(format!(

@@ -110,6 +110,7 @@ fn finish(experiment: &Experiment, outcome: &Outcome) -> Result<serde_json::Valu
         "peak_memory_bytes": ops::peak_memory_bytes(),
         "retrieval": outcome.evaluation.results.retrieval,
         "probes": outcome.evaluation.results.probes,
+        "predictions": outcome.evaluation.results.predictions,
         "notes": outcome.evaluation.results.notes,
     });
     let text = serde_json::to_vec_pretty(&results).map_err(|e| Error::Io {

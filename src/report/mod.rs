@@ -37,6 +37,9 @@ pub(crate) struct RunData {
     pub(crate) map: Option<EmbeddingMap>,
     /// Probes of numbers.
     pub(crate) regressions: Vec<RegressionPlot>,
+    /// Posteriors of scalars.
+    #[serde(default)]
+    pub(crate) predictions: Vec<PredictionPlot>,
     /// Probes of classes.
     pub(crate) confusions: Vec<ConfusionPlot>,
     /// Numbers as tables, which come first on the page.
@@ -89,6 +92,43 @@ pub(crate) struct RegressionPlot {
     /// Their R2.
     #[serde(deserialize_with = "not_a_number::one")]
     pub(crate) r2: f64,
+}
+
+/// Posteriors of a scalar; all lists but `examples` have one entry per object.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PredictionPlot {
+    /// What is predicted, with its unit.
+    pub(crate) name: String,
+    /// Modalities that were given.
+    pub(crate) given: Vec<String>,
+    /// Truths.
+    #[serde(deserialize_with = "not_a_number::many")]
+    pub(crate) truth: Vec<f64>,
+    /// Posterior means.
+    #[serde(deserialize_with = "not_a_number::many")]
+    pub(crate) predicted: Vec<f64>,
+    /// Ends of the central 68 %.
+    pub(crate) central68: Vec<[f64; 2]>,
+    /// Posterior probabilities of values below the truth.
+    #[serde(deserialize_with = "not_a_number::many")]
+    pub(crate) below: Vec<f64>,
+    /// R2 of the means.
+    #[serde(deserialize_with = "not_a_number::one")]
+    pub(crate) r2: f64,
+    /// A few whole posteriors.
+    pub(crate) examples: Vec<PosteriorPlot>,
+}
+
+/// The posterior of one object.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PosteriorPlot {
+    /// Borders of the bins.
+    pub(crate) edges: Vec<f64>,
+    /// Probability of each bin.
+    pub(crate) probabilities: Vec<f64>,
+    /// The true value.
+    #[serde(deserialize_with = "not_a_number::one")]
+    pub(crate) truth: f64,
 }
 
 /// A probe of a class.

@@ -1,6 +1,6 @@
 //! The page: sections in the order in which one asks.
 
-use super::charts::{Figure, confusion, escape, map, regression, retrieval, training};
+use super::charts::{Figure, confusion, escape, map, prediction, regression, retrieval, training};
 use super::{RunData, Table};
 use panchroma_core::Result;
 use serde_json::Value;
@@ -12,11 +12,14 @@ pub(super) fn page(data: &RunData) -> Result<String> {
     let regressions: Result<Vec<_>> = data.regressions.iter().map(regression::figure).collect();
     let probes: Vec<Figure> =
         regressions?.into_iter().flatten().chain(data.confusions.iter().filter_map(confusion::figure)).collect();
+    let predictions: Result<Vec<_>> = data.predictions.iter().map(prediction::figures).collect();
+    let predictions: Vec<Figure> = predictions?.into_iter().flatten().collect();
     let maps = data.map.as_ref().map_or_else(|| Ok(Vec::new()), map::figures)?;
     let tables: String = data.tables.iter().filter(|t| !t.rows.is_empty()).map(table).collect();
     let sections = [
         section("results", "Results", &tables),
         section("retrieval", "Finding one modality by another", &figures(&retrieval::figures(&data.retrieval)?)),
+        section("predictions", "What is predicted of what is hidden", &figures(&predictions)),
         section("probes", "What the features know", &figures(&probes)),
         section("map", "Where the objects lie", &figures(&maps)),
         section("training", "Training", &figures(&training::figures(&data.log)?)),

@@ -36,6 +36,20 @@ fn sample() -> RunData {
             predicted: vec![0.12, 0.18, 0.25],
             r2: 0.83,
         }],
+        predictions: vec![PredictionPlot {
+            name: "redshift".into(),
+            given: vec!["lightcurve".into(), "spectrum".into()],
+            truth: vec![0.1, 0.2, f64::NAN],
+            predicted: vec![0.12, 0.18, 0.25],
+            central68: vec![[0.1, 0.14], [0.1, 0.3], [0.2, 0.3]],
+            below: vec![0.3, 0.6, f64::NAN],
+            r2: 0.9,
+            examples: vec![PosteriorPlot {
+                edges: vec![0.0, 0.1, 0.2, 0.2, 0.4],
+                probabilities: vec![0.5, 0.2, 0.2, 0.1],
+                truth: 0.15,
+            }],
+        }],
         confusions: vec![ConfusionPlot {
             name: "type".into(),
             from: "joint".into(),
@@ -65,7 +79,7 @@ fn check_drawings(page: &str) {
 fn a_page_has_every_section() {
     let page = page::page(&sample()).unwrap();
     check_drawings(&page);
-    for id in ["results", "retrieval", "probes", "map", "training", "config"] {
+    for id in ["results", "retrieval", "predictions", "probes", "map", "training", "config"] {
         assert_eq!(page.matches(&format!("<section id=\"{id}\">")).count(), 1, "{id}");
     }
     for text in [
@@ -76,6 +90,10 @@ fn a_page_has_every_section() {
         "chance, 25.0 % for k = 10",
         "<title>SN3 II</title>",
         "R² = 0.83, 3 held-out objects",
+        "R² = 0.90, 2 held-out objects",
+        "<title>true 0.200, predicted 0.180, 68 % from 0.100 to 0.300</title>",
+        "Calibration: redshift from lightcurve and spectrum",
+        "true 0.15",
         "<b>90 %</b><br>9",
         "held out, 0.4 at the end",
         "name = &quot;quickstart&quot;",

@@ -8,3 +8,4 @@ pub mod hats;
 pub mod ingest;
 mod names;
 pub mod sky;
+pub mod tokenize;

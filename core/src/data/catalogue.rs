@@ -1,6 +1,7 @@
 //! A catalogue: which objects there are, which split they are in, and any of their rows on demand.
 
 use super::cache::Cache;
+use super::codes;
 use super::column::{Column, ColumnKind, Found};
 use super::error::DataError;
 use super::hats::list;
@@ -84,6 +85,7 @@ impl Catalogue {
         let mut rows = 0u64;
         for (number, path) in std::iter::once(&config.path).chain(&config.also).enumerate() {
             let listing = list(path)?;
+            codes::check(&listing.root, columns)?;
             let own = listing.files.par_iter().map(|path| ParquetFile::open(path)).collect::<Result<Vec<_>>>()?;
             let found: u64 = own.iter().flat_map(ParquetFile::groups).map(|rows| rows as u64).sum();
             if let Some(expected) = listing.expected_rows.filter(|expected| *expected != found) {

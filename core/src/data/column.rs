@@ -63,6 +63,17 @@ pub struct Column {
     pub required: bool,
     /// The table of the config that asks for it, for messages: `[modality.sdss]`. Empty if nobody said.
     pub reader: String,
+    /// The codec whose codes it must hold, if it holds codes.
+    pub codec: Option<CodecId>,
+}
+
+/// Which codec is meant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CodecId {
+    /// Where it comes from, for messages.
+    pub run: String,
+    /// Of its config, weights and all that it learned.
+    pub sha256: String,
 }
 
 impl Column {
@@ -91,7 +102,7 @@ impl Column {
     }
 
     fn new(path: impl Into<String>, kind: ColumnKind) -> Self {
-        Self { path: path.into(), kind, depth: 0, required: true, reader: String::new() }
+        Self { path: path.into(), kind, depth: 0, required: true, reader: String::new(), codec: None }
     }
 
     /// A list of such values per object.
@@ -111,6 +122,13 @@ impl Column {
     #[must_use]
     pub fn optional(mut self) -> Self {
         self.required = false;
+        self
+    }
+
+    /// Codes of `codec`: a catalogue that says that another one made them is refused.
+    #[must_use]
+    pub fn made_by(mut self, codec: CodecId) -> Self {
+        self.codec = Some(codec);
         self
     }
 

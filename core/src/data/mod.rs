@@ -11,6 +11,7 @@
 
 mod cache;
 mod catalogue;
+mod codes;
 mod column;
 mod error;
 mod extract;
@@ -30,7 +31,8 @@ mod tests;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use catalogue::{Catalogue, Description};
-pub use column::{Column, ColumnKind};
+pub use codes::{CodesNote, codes_of};
+pub use column::{CodecId, Column, ColumnKind};
 pub use error::DataError;
 pub use hats::{Listing, list, position_columns};
 pub use loader::{Loader, LoaderPlan, Position};

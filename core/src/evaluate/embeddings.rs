@@ -63,10 +63,25 @@ impl Embeddings {
         batch: usize,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Self> {
+        Self::with_only(model, catalogue, rows, batch, &[], progress)
+    }
+
+    /// The same from the modalities in `only` (all if empty), as if objects had no others.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_only(
+        model: &Model,
+        catalogue: &Catalogue,
+        rows: &[u32],
+        batch: usize,
+        only: &[String],
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Self> {
         let mut this = Self::default();
         for chunk in rows.chunks(batch.max(1)) {
             let batch = model.prepare(catalogue.read(chunk)?, Mode::Evaluate, 0)?;
-            this.add(model, &batch)?;
+            this.add(model, &batch.with_only(only))?;
             progress(this.ids.len());
         }
         Ok(this)

@@ -1,15 +1,24 @@
 //! What a trained model is worth on objects that it never saw: retrieval across modalities against
-//! chance, and probes on frozen features against the untrained model and the best constant.
+//! chance, probes on frozen features against the untrained model and the best constant, and predictions of scalars by a masked model
+//! against the marginal and a linear model.
 
 mod embeddings;
 mod embeddings_file;
+mod inputs;
+mod marginal;
+mod predict_task;
+mod predictions;
 mod probe_task;
 mod results;
 mod retrieval;
 
 pub use embeddings::{EmbeddingTable, Embeddings};
+pub use predict_task::{PredictKeys, PredictTask, scalar};
 pub use probe_task::{ProbeKeys, ProbeTask, Space, Transform};
-pub use results::{Confusion, Details, Evaluation, Measured, ProbeResult, Regression, Results, RetrievalResult};
+pub use results::{
+    BaselineResult, Confusion, Details, Evaluation, Measured, PosteriorExample, Prediction, PredictionResult,
+    ProbeResult, Regression, Results, RetrievalResult,
+};
 pub use retrieval::{retrieval, retrieval_share};
 
 use crate::data::{Catalogue, Column, Split};
@@ -86,6 +95,8 @@ pub struct EvaluateContext<'a> {
     pub config: &'a EvaluateConfig,
     /// What to predict.
     pub probes: &'a [ProbeTask],
+    /// What a masked head is to predict.
+    pub predictions: &'a [PredictTask],
     /// Seed of the bootstrap.
     pub seed: u64,
     /// Called with the objects embedded so far and their number in all.
@@ -97,11 +108,18 @@ pub struct EvaluateContext<'a> {
 /// # Errors
 /// If the data can't be read, or a split is empty.
 pub fn evaluate(context: EvaluateContext<'_>) -> Result<Evaluation> {
-    let EvaluateContext { model, untrained, held_out, catalogue, config, probes, seed, progress } = context;
+    let EvaluateContext { model, untrained, held_out, catalogue, config, probes, predictions, seed, progress } =
+        context;
     let held_out = catalogue.split(held_out)?;
-    let train = if probes.is_empty() { None } else { Some(catalogue.split(Split::Train)?) };
+    let asks_train = !probes.is_empty() || !predictions.is_empty();
+    let train = if asks_train { Some(catalogue.split(Split::Train)?) } else { None };
     let models = 1 + usize::from(untrained.is_some());
-    let total = models * (held_out.len() + train.as_ref().map_or(0, |t| t.len()));
+    let of_train = train.as_ref().filter(|_| !probes.is_empty()).map_or(0, |t| t.len());
+    let of_predictions = match &train {
+        Some(train) if !predictions.is_empty() => predictions::objects(train.len(), held_out.len()),
+        _ => 0,
+    };
+    let total = models * (held_out.len() + of_train) + of_predictions;
     let mut before = 0;
     let mut embed = |model: &Model, rows: &[u32]| -> Result<Embeddings> {
         let embeddings =
@@ -123,13 +141,13 @@ pub fn evaluate(context: EvaluateContext<'_>) -> Result<Evaluation> {
         results: Results { retrieval: retrieval.0, ..Results::default() },
         details: Details { ranks: retrieval.1, ..Details::default() },
     };
-    if let (Some(train), Some(held_rows)) = (train, &held_rows) {
-        let train_embeddings = embed(model, &train)?;
+    if let (Some(train), Some(held_rows), false) = (&train, &held_rows, probes.is_empty()) {
+        let train_embeddings = embed(model, train)?;
         let untrained = match untrained {
-            Some(model) => Some((embed(model, &train)?, embed(model, &held_out)?)),
+            Some(model) => Some((embed(model, train)?, embed(model, &held_out)?)),
             None => None,
         };
-        let train_rows = catalogue.read(&train)?;
+        let train_rows = catalogue.read(train)?;
         for probe in probes {
             let measure = probe_task::Measure {
                 train: &train_embeddings,
@@ -143,6 +161,11 @@ pub fn evaluate(context: EvaluateContext<'_>) -> Result<Evaluation> {
             };
             probe.measure(&measure, &mut evaluation)?;
         }
+    }
+    if let (Some(train), false) = (&train, predictions.is_empty()) {
+        let (held, groups) = (held_out.as_ref(), groups.as_deref());
+        let with = predictions::Measure { model, catalogue, train, held, groups, config, seed };
+        predictions::measure(predictions, &with, &mut evaluation, &mut |done| progress(before + done, total))?;
     }
     evaluation.details.labels = texts(&config.label)?.unwrap_or_else(|| vec![None; held_out.len()]);
     evaluation.details.embeddings = Some(held);

@@ -13,6 +13,9 @@ pub struct Results {
     pub retrieval: Vec<RetrievalResult>,
     /// Probes, per target, modality and group.
     pub probes: Vec<ProbeResult>,
+    /// Predictions of scalars by a masked model, per target, given modalities and group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub predictions: Vec<PredictionResult>,
     /// What could not be measured, and why.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -64,6 +67,92 @@ pub struct ProbeResult {
     pub constant: f64,
     /// What the probe chose while it was fitted.
     pub chosen: BTreeMap<String, Value>,
+}
+
+/// How well a masked model knows a scalar of held-out objects from other modalities.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PredictionResult {
+    /// The user's name of the prediction.
+    pub name: String,
+    /// What is predicted, for example `log10 redshift`.
+    pub quantity: String,
+    /// Unit of its values.
+    pub unit: String,
+    /// Modalities that were given; all objects have them.
+    pub given: Vec<String>,
+    /// Value of `evaluate.group_by`; `None` for all objects.
+    pub group: Option<String>,
+    /// Objects that the marginal and the baseline were fitted on.
+    pub train: usize,
+    /// Objects that it was measured on.
+    pub held_out: usize,
+    /// Mean natural logarithm of the model's density at the truth, in 1 / unit.
+    pub log_likelihood: Interval,
+    /// The same of the distribution of the training split, which knows nothing of the object.
+    pub marginal: f64,
+    /// The former minus the latter, nats per object: above 0, something was learned.
+    pub gain: Interval,
+    /// Of the posterior means.
+    pub r2: Interval,
+    /// Of the posterior means, in the unit of the quantity.
+    pub rmse: Interval,
+    /// Share of objects whose truth is in the central 68.27 % of the posterior.
+    pub coverage68: Interval,
+    /// Share of objects whose truth is in the central 95 % of the posterior.
+    pub coverage95: Interval,
+    /// A probe on plain numbers about the given tokens, if the config asks for one.
+    pub baseline: Option<BaselineResult>,
+}
+
+/// What a probe knows of the same objects from plain numbers about the given tokens.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BaselineResult {
+    /// Kind of the probe.
+    pub kind: String,
+    /// Numbers per object that it reads.
+    pub features: usize,
+    /// Log-likelihood over that of the marginal, nats per object.
+    pub gain: Interval,
+    /// Log-likelihood of the model over that of this, nats per object.
+    pub advantage: Interval,
+    /// Of its predictions.
+    pub r2: Interval,
+    /// Of its predictions.
+    pub rmse: Interval,
+}
+
+/// One prediction of the report.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Prediction {
+    /// The user's name.
+    pub name: String,
+    /// What the axes show.
+    pub quantity: String,
+    /// Modalities that were given.
+    pub given: Vec<String>,
+    /// Truth per object.
+    pub truth: Vec<f64>,
+    /// Posterior mean per object.
+    pub predicted: Vec<f64>,
+    /// Ends of the central 68.27 % of each posterior.
+    pub central68: Vec<[f64; 2]>,
+    /// Posterior probability of values below the truth, per object.
+    pub below: Vec<f64>,
+    /// Of the means.
+    pub r2: f64,
+    /// Whole posteriors of a few objects.
+    pub examples: Vec<PosteriorExample>,
+}
+
+/// The posterior of one object.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PosteriorExample {
+    /// Borders of the bins.
+    pub edges: Vec<f64>,
+    /// Probability of each.
+    pub probabilities: Vec<f64>,
+    /// The true value.
+    pub truth: f64,
 }
 
 /// One scatter of the report.
@@ -118,6 +207,8 @@ pub struct Details {
     pub regressions: Vec<Regression>,
     /// Confusion matrices.
     pub confusions: Vec<Confusion>,
+    /// Predictions of scalars.
+    pub predictions: Vec<Prediction>,
     /// Of the held-out objects.
     pub embeddings: Option<Embeddings>,
     /// `evaluate.label` of each held-out object.

@@ -16,6 +16,16 @@ pub const KEYS: [&str; 3] = ["metadata", "metadata_dropout", "positions"];
 pub struct ModalityKeys {
     /// How the measurement becomes tokens: a table with the `kind` of a tokenizer and its keys.
     pub tokenizer: BTreeMap<String, Value>,
+    /// In place of `kind`, its keys and `tokenizer`: the folder of a run that trained a codec. Modality and codec are then those of that
+    /// run, as they are after its training; the new run keeps a copy. Default none.
+    #[serde(default)]
+    pub codec: Option<String>,
+    /// With `codec`: the name that the modality has in that run. Default NAME, or the only one that there is.
+    #[serde(default)]
+    pub part: Option<String>,
+    /// Beside `codec`: the column with its codes, as `panchroma tokenize` writes it; the codec is then not run. Default none, also `""`.
+    #[serde(default)]
+    pub codes: Option<String>,
     /// What is known about the measurement, as `[modality.NAME.metadata.KEY]`: every token of the object is told it. Default none.
     #[serde(default)]
     pub metadata: BTreeMap<String, MetadataConfig>,

@@ -2,12 +2,15 @@
 
 mod bad_rows;
 mod codec;
+mod codes;
 mod network;
 mod part;
 mod plan;
+mod tokenize;
 
 pub use bad_rows::BadRow;
 pub use plan::{HeadPlan, ModalityPlan, Plan};
+pub use tokenize::Codec;
 
 pub(crate) use codec::{FOLDER as CODECS, Trained};
 
@@ -52,7 +55,7 @@ impl Model {
         let root = experiment.root();
         let activations = experiment.train.precision.activations(device);
         let parameters = Parameters::new(experiment.run.seed, device).with_activations(activations);
-        let codecs = parameters.pp("codec");
+        let codecs = parameters.pp(codec::CODEC);
         let sections = root.sections("modality")?;
         let part = |(name, section): &(String, _)| Part::read(name, section, experiment, registry, &codecs.pp(name));
         let parts = sections.iter().map(part).collect::<Result<Vec<Part>>>()?;
@@ -81,6 +84,12 @@ impl Model {
                 return Err(root.reject("trunk", "must be a table, as no tokenizer is a codec that is trained alone"));
             }
         };
+        let masked = network.as_ref().is_some_and(Network::is_masked);
+        for task in &experiment.predictions {
+            if let Some(part) = parts.iter().find(|part| part.name == task.target()) {
+                task.check(&part.spec, masked)?;
+            }
+        }
         let bad_rows = BadRows::new(experiment.data.bad_rows);
         Ok(Self { parts, network, parameters, seed: experiment.run.seed, bad_rows })
     }
@@ -101,6 +110,12 @@ impl Model {
         let codecs = self.parts.iter().filter(|p| p.learns()).map(Part::codec_name);
         let heads = self.network.iter().flat_map(|n| n.heads.iter().map(|h| h.name.clone()));
         codecs.chain(heads).collect()
+    }
+
+    /// Whether a head predicts tokens that are hidden.
+    #[must_use]
+    pub fn is_masked(&self) -> bool {
+        self.network.as_ref().is_some_and(Network::is_masked)
     }
 
     /// Whether it is made of codecs that learn, without a trunk.
@@ -126,16 +141,21 @@ impl Model {
     /// # Errors
     /// If there is no such modality, or the tokens don't fit.
     pub fn reconstruct(&self, modality: &str, tokens: &Tokens, like: Option<&Arrays>) -> Result<Option<Arrays>> {
-        let part = self.part(modality).ok_or_else(|| Error::Shape {
-            part: "model".into(),
-            expected: format!("one of {:?}", self.modalities().collect::<Vec<_>>()),
-            found: format!("`{modality}`"),
-        })?;
+        let part = self.require(modality)?;
+        let like = like.filter(|like| !codes::is_codes(like));
         part.tokenizer.reconstruct(&part.own_coordinates(tokens)?, like, &Forward::evaluate())
     }
 
     fn part(&self, modality: &str) -> Option<&Part> {
         self.parts.iter().find(|p| p.name == modality)
+    }
+
+    fn require(&self, modality: &str) -> Result<&Part> {
+        self.part(modality).ok_or_else(|| Error::Shape {
+            part: "model".into(),
+            expected: format!("one of {:?}", self.modalities().collect::<Vec<_>>()),
+            found: format!("`{modality}`"),
+        })
     }
 
     /// The codecs that come from other runs, by modality.

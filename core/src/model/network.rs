@@ -76,6 +76,11 @@ impl Network {
         self.heads.iter().map(|h| h.head.view()).collect()
     }
 
+    /// Whether a head predicts tokens that are hidden.
+    pub(super) fn is_masked(&self) -> bool {
+        self.views().contains(&View::Masked)
+    }
+
     /// Draws the masks of each head that has a masking; `random` gives the stream of an object for a head.
     pub(super) fn masks(
         &self,

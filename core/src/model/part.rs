@@ -2,6 +2,7 @@
 
 use super::bad_rows::BadRows;
 use super::codec::{self, Trained};
+use super::codes::{self, StoredCodes};
 use crate::data::Column;
 use crate::metadata::{self, Metadata};
 use crate::tokens::Forward;
@@ -16,7 +17,9 @@ use std::collections::BTreeMap;
 /// One modality with its tokenizer.
 pub(super) struct Part {
     pub(super) name: String,
-    pub(super) kind: String,
+    pub(super) kinds: Kinds,
+    /// Its table without what the framework reads, in one form for whatever is the same.
+    pub(super) config: String,
     pub(super) modality: Box<dyn Modality>,
     pub(super) tokenizer: Box<dyn Tokenizer>,
     /// What the tokenizer gives.
@@ -26,6 +29,15 @@ pub(super) struct Part {
     pub(super) spec: TokenSpec,
     /// Where the codec was trained, if it was in another run: it stays as it is.
     pub(super) trained: Option<Trained>,
+    /// Where its codes are, if they were computed before.
+    pub(super) codes: Option<StoredCodes>,
+}
+
+/// Kinds of a modality and its tokenizer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kinds {
+    pub(super) modality: String,
+    pub(super) tokenizer: String,
 }
 
 impl Part {
@@ -41,26 +53,33 @@ impl Part {
         if section.contains(codec::KEY) {
             return codec::part(name, section, metadata, experiment, registry);
         }
-        let own = section.without(&["tokenizer", codec::KEY]).without(&metadata::KEYS);
+        if section.contains(codes::KEY) {
+            return Err(section.reject(codes::KEY, "are of a codec: name its run by `codec = \"RUN\"` beside it"));
+        }
+        let own = section.without(&["tokenizer", codec::KEY, codes::KEY]).without(&metadata::KEYS);
         let modality = registry.modalities.build(&own, &ModalityContext { name })?;
         // After the modality, so that a misspelt `tokenizer` is not reported as a missing one.
         let tokenizer = section.require("tokenizer")?;
         let arrays = modality.spec();
         let context = TokenizerContext { modality: name, arrays: &arrays, parameters };
+        let kinds = Kinds { modality: section.kind()?, tokenizer: tokenizer.kind()? };
         let tokenizer = registry.tokenizers.build(&tokenizer, &context)?;
-        Ok(Self::new(name, section.kind()?, modality, tokenizer, metadata))
+        let config = section.without(&metadata::KEYS).to_toml().parse::<toml::Table>().unwrap_or_default();
+        Ok(Self::new(name, kinds, config.to_string(), modality, tokenizer, metadata))
     }
 
     pub(super) fn new(
         name: &str,
-        kind: String,
+        kinds: Kinds,
+        config: String,
         modality: Box<dyn Modality>,
         tokenizer: Box<dyn Tokenizer>,
         metadata: Metadata,
     ) -> Self {
         let tokens = tokenizer.spec();
         let spec = metadata.extend(&tokens);
-        Self { name: name.to_owned(), kind, modality, tokenizer, tokens, metadata, spec, trained: None }
+        let (name, trained, codes) = (name.to_owned(), None, None);
+        Self { name, kinds, config, modality, tokenizer, tokens, metadata, spec, trained, codes }
     }
 
     /// Whether its tokenizer is a codec that learns in this run.
@@ -88,7 +107,11 @@ impl Part {
     }
 
     pub(super) fn columns(&self) -> impl Iterator<Item = Column> {
-        self.modality.columns().into_iter().chain(self.metadata.columns())
+        let own = match &self.codes {
+            Some(codes) => codes.columns(),
+            None => self.modality.columns(),
+        };
+        own.into_iter().chain(self.metadata.columns())
     }
 
     /// Where its metadata's categories are in a checkpoint. No modality's name has a dot.
@@ -156,22 +179,35 @@ impl Part {
         context: PrepareContext<'_>,
         bad: &BadRows,
     ) -> Result<(Arrays, Option<Tokens>)> {
-        let arrays = bad.prepare(self.modality.as_ref(), rows, &context)?;
-        arrays.check(&self.name, &self.modality.spec())?;
+        let reader: &dyn Modality = match &self.codes {
+            Some(codes) => codes,
+            None => self.modality.as_ref(),
+        };
+        let arrays = bad.prepare(reader, rows, &context)?;
+        arrays.check(&self.name, &reader.spec())?;
         if self.learns() {
             return Ok((arrays, None));
         }
+        let tokens = match &self.codes {
+            Some(codes) => codes.tokens(&arrays)?,
+            None => self.tokenize(&arrays, &context)?,
+        };
+        let tokens = self.metadata.add(tokens, rows, &self.spec, &context)?;
+        Ok((arrays, Some(tokens)))
+    }
+
+    /// Arrays -> tokens, checked, without the metadata.
+    pub(super) fn tokenize(&self, arrays: &Arrays, context: &PrepareContext<'_>) -> Result<Tokens> {
         let forward = Forward { mode: context.mode, seed: context.seed, step: context.epoch };
-        let tokens = self.tokenizer.tokenize(&arrays, &forward)?;
+        let tokens = self.tokenizer.tokenize(arrays, &forward)?;
         tokens.check(&self.name, &self.tokens)?;
-        if tokens.len() != rows.len() {
+        if tokens.len() != arrays.len() {
             return Err(Error::Shape {
                 part: format!("tokens of `{}`", self.name),
-                expected: format!("{} objects", rows.len()),
+                expected: format!("{} objects", arrays.len()),
                 found: tokens.len().to_string(),
             });
         }
-        let tokens = self.metadata.add(tokens, rows, &self.spec, &context)?;
-        Ok((arrays, Some(tokens)))
+        Ok(tokens)
     }
 }

@@ -122,7 +122,7 @@ impl Part {
     fn plan(&self) -> ModalityPlan {
         ModalityPlan {
             name: self.name.clone(),
-            kind: self.kind.clone(),
+            kind: self.kinds.modality.clone(),
             tokens: self.spec.max_tokens,
             values: match self.spec.kind {
                 crate::TokenKind::Patches { width } => format!("patches of {width}"),

@@ -281,6 +281,7 @@ impl Session<'_> {
             catalogue: &self.feed.catalogue,
             config: &config,
             probes: &experiment.probes,
+            predictions: &[],
             seed: experiment.run.seed,
             progress: &mut |_, _| {},
         })?;
@@ -345,6 +346,7 @@ impl Session<'_> {
             catalogue: &self.feed.catalogue,
             config: &self.feed.experiment.evaluate,
             probes: &self.feed.experiment.probes,
+            predictions: &self.feed.experiment.predictions,
             seed: self.feed.experiment.run.seed,
             progress: &mut |done, total| observer.on(Event::Evaluating { done, total }),
         })?;

@@ -13,6 +13,7 @@ pub(super) mod map;
 pub(super) mod object;
 mod paint;
 mod planes;
+pub(super) mod prediction;
 pub(super) mod regression;
 pub(super) mod retrieval;
 #[cfg(test)]

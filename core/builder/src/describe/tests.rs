@@ -217,8 +217,7 @@ fn catalogue(out: &Path, ra: &[f64]) {
     let mut pieces = Pieces::new("object_id", vec![]);
     pieces.push(Piece::write(&scratch.path().join("piece"), &batch, "object_id").expect("a piece"));
     let name = String::from("test");
-    let (units, provenance, beside) = Default::default();
-    let layout = Layout { name, rows_per_tile: 2, units, provenance, beside };
+    let layout = Layout { name, rows_per_tile: 2, ..Layout::default() };
     assemble(out, &scratch, &pieces, &layout, &mut |_, _| true).expect("assembled");
     scratch.remove().expect("removed");
 }

@@ -23,7 +23,7 @@ pub use tiles::Tile;
 use crate::describe::{Gatherer, Stats};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use panchroma_core::data::DataError;
+use panchroma_core::data::{CodesNote, DataError};
 use panchroma_core::{Error, Result};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -50,12 +50,16 @@ const TILE_BYTES: u64 = 192 << 20;
 const TILE_ROWS: u64 = 200_000;
 
 /// How a catalogue is written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Layout {
     /// Its name.
     pub name: String,
     /// Tiles hold at most this many objects.
     pub rows_per_tile: u64,
+    /// Tiles to keep where they hold all objects, such as those of the catalogue that it is made of; else they are chosen.
+    pub tiles: Vec<Tile>,
+    /// Where columns of codes come from, for `panchroma.toml`.
+    pub codes: BTreeMap<String, CodesNote>,
     /// Units by dotted column, for `panchroma.toml`.
     pub units: BTreeMap<String, String>,
     /// Where the data comes from, for `panchroma.toml`.
@@ -87,6 +91,7 @@ struct Notes<'a> {
     objects: u64,
     provenance: &'a BTreeMap<String, String>,
     units: &'a BTreeMap<String, String>,
+    codes: &'a BTreeMap<String, CodesNote>,
     modalities: BTreeMap<String, u64>,
     percentiles: BTreeMap<String, [f64; 7]>,
     file: Vec<FileNote>,
@@ -167,7 +172,8 @@ pub fn assemble(
     let notes = match source.pixels() {
         None => vec![file(0, "part-00000.parquet", None)?.1],
         Some(pixels) => {
-            let tiles = tiles::choose(&pixels, layout.rows_per_tile);
+            let kept = tiles::filled(&layout.tiles, &pixels);
+            let tiles = kept.unwrap_or_else(|| tiles::choose(&pixels, layout.rows_per_tile));
             drop(pixels);
             let each = tiles.par_iter().enumerate();
             let each = each.map(|(i, tile)| file(i, &format!("dataset/{}", tile.path()), Some(tile)));
@@ -253,6 +259,7 @@ fn note(root: &Path, found: &Stats, file: Vec<FileNote>, layout: &Layout) -> Res
         objects: found.objects,
         provenance: &layout.provenance,
         units: &layout.units,
+        codes: &layout.codes,
         modalities: found.modalities.iter().map(|m| (m.name.clone(), m.objects)).collect(),
         percentiles: found.columns.iter().filter_map(|c| Some((c.column.clone(), c.percentiles?))).collect(),
         file,

@@ -218,6 +218,12 @@ impl Piece {
         Ok(Self { path: path.into(), schema, pixels: sorted_pixels, names: hashes, on_sky: pixels.is_some() })
     }
 
+    /// Number of its objects.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.names.len() as u64
+    }
+
     /// Its columns.
     #[must_use]
     pub fn schema(&self) -> &SchemaRef {

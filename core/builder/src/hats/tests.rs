@@ -45,9 +45,8 @@ fn pieces_become_a_catalogue_with_all_that_belongs_to_it() {
     let layout = Layout {
         name: "test".into(),
         rows_per_tile: 2,
-        units: BTreeMap::new(),
-        provenance: BTreeMap::new(),
         beside: vec![("note.txt".into(), b"beside".to_vec())],
+        ..Layout::default()
     };
     let mut last = (0, 0);
     let mut note = |done, total| {

@@ -64,7 +64,7 @@ pub(crate) fn widen(a: &DataType, b: &DataType) -> Option<DataType> {
 /// The columns of two batches of one mapping; an error names the column whose types have nothing in common.
 pub(crate) fn widen_schemas(a: &Schema, b: &Schema) -> Result<SchemaRef, (String, DataType, DataType)> {
     let each = a.fields().iter().zip(b.fields()).map(|(a, b)| match widen(a.data_type(), b.data_type()) {
-        Some(data_type) => Ok(Field::new(a.name(), data_type, true)),
+        Some(data_type) => Ok(Field::new(a.name(), data_type, a.is_nullable() || b.is_nullable())),
         None => Err(conflict(a.name(), a.data_type(), b.data_type())),
     });
     Ok(Arc::new(Schema::new(each.collect::<Result<Vec<_>, _>>()?)))

@@ -123,7 +123,8 @@ pub fn ingest(
     provenance.insert("files_read".into(), (total - skipped.len() as u64).to_string());
     provenance.insert("files_skipped".into(), skipped.len().to_string());
     let units = run.known.into_inner().unwrap_or_else(PoisonError::into_inner).units();
-    let layout = Layout { name, rows_per_tile: rows_per_tile(bytes, objects), units, provenance, beside: Vec::new() };
+    let rows_per_tile = rows_per_tile(bytes, objects);
+    let layout = Layout { name, rows_per_tile, units, provenance, ..Layout::default() };
     assemble(out, &scratch, &pieces, &layout, &mut |done, total| {
         progress(Progress::Writing(done, total));
         !stop.load(Ordering::Relaxed)

@@ -204,6 +204,7 @@ fn joined(
         units: std::mem::take(&mut join.units),
         provenance: inputs.iter().zip(paths).map(|(i, p)| (i.name.clone(), p.display().to_string())).collect(),
         beside,
+        ..Layout::default()
     };
     assemble(out, scratch, &join, &layout, &mut |done, total| {
         progress(done, total);
