@@ -44,7 +44,7 @@ impl Modality for Number {
     }
     fn spec(&self) -> ArraysSpec {
         let field = ArrayField { name: "number", axes: &["L"], unit: String::new() };
-        ArraysSpec { fields: vec![field], valid_axes: &["L"], sizes: vec![("L", 1)] }
+        ArraysSpec { fields: vec![field], valid_axes: &["L"], sizes: vec![("L", 1)], labels: Vec::new() }
     }
     fn prepare(&self, rows: &Rows, _context: &PrepareContext<'_>) -> Result<Arrays> {
         let numbers = rows.numbers(&self.0)?;

@@ -105,6 +105,7 @@ impl Modality for StoredCodes {
             fields: vec![field(CODES, &["T"]), field(COORDINATES, &["T", "C"])],
             valid_axes: &["T"],
             sizes: vec![("T", self.spec.max_tokens), ("C", self.spec.coordinates.len())],
+            labels: Vec::new(),
         }
     }
 

@@ -47,7 +47,7 @@ impl Modality for Numbers {
     }
     fn spec(&self) -> ArraysSpec {
         let field = ArrayField { name: "flux", axes: &["L"], unit: String::new() };
-        ArraysSpec { fields: vec![field], valid_axes: &["L"], sizes: vec![("L", LENGTH)] }
+        ArraysSpec { fields: vec![field], valid_axes: &["L"], sizes: vec![("L", LENGTH)], labels: Vec::new() }
     }
     fn fit(&mut self, rows: &mut dyn Iterator<Item = Result<Rows>>) -> Result<()> {
         for rows in rows {
