@@ -563,8 +563,8 @@ fn predictions_are_given_each_other_modality_by_default_and_transformed_if_asked
 #[test]
 fn wrong_predictions_point_at_their_keys() {
     for (toml, message) in [
-        ("target = \"zz\"", "no modality `zz`"),
-        ("target = \"z\"\ngiven = [[\"b\"]]", "no modality `b`"),
+        ("target = \"zz\"", "no modality is called `zz`"),
+        ("target = \"z\"\ngiven = [[\"b\"]]", "no modality is called `b`"),
         ("target = \"z\"\ngiven = [[]]", "at least one"),
         ("target = \"z\"\ngiven = [[\"z\"]]", "must not give `z`"),
         ("target = \"smooth\"", "tokens are codes"),

@@ -119,6 +119,6 @@ fn every_example_builds_and_unknown_keys_are_refused() -> Result<()> {
         assert!(probe(name, &format!("{}no_such_key = 1", entry.example)).is_err());
         names.push(name);
     }
-    assert_eq!(names, ["classification", "contrastive", "regression", "logistic", "neighbours", "ridge"]);
+    assert_eq!(names, ["classification", "contrastive", "masked", "regression", "logistic", "neighbours", "ridge"]);
     Ok(())
 }

@@ -186,6 +186,7 @@ fn what_is_not_there_is_left_out() {
     assert!(!page.contains("<section") && !page.contains("<svg"));
     let mut data = sample();
     data.reconstructions.clear();
+    data.predictions.clear();
     data.retrieval[0].ranks.clear();
     data.regressions[0].truth.clear();
     data.confusions[0].counts.clear();

@@ -130,9 +130,10 @@ fn the_tiny_aion_is_checked_trains_and_embeds() {
         let off = (&tensor - &after[&name]).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("a number");
         assert!(off < 1e-6, "{name}: {off}");
     }
+    let third = format!("run.output={:?}", folder.path().join("third").display().to_string());
     let text = fails(
         4,
-        &with_settings(&["train", "configs/aion/tiny.toml"], &["train.from=\"no/such/run\"".into(), more[4].clone()]),
+        &with_settings(&["train", "configs/aion/tiny.toml"], &["train.from=\"no/such/run\"".into(), third]),
         &[],
     );
     assert!(text.contains("no/such/run"), "{text}");

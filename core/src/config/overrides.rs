@@ -12,7 +12,10 @@ use super::write;
 use std::sync::Arc;
 
 /// Tables whose keys are names that users choose. `--set` may change what they hold, not add to them.
-const NAMED: [&str; 3] = ["modality", "head", "probe"];
+const NAMED: [&str; 4] = ["modality", "head", "probe", "predict"];
+
+/// Tables that a file may leave out, and `--set` may begin.
+const OPTIONAL: [&str; 2] = ["trunk", "evaluate"];
 
 /// Sets what `text`, `path=value`, says. A value that is not TOML is a string.
 pub(crate) fn apply(root: &mut Node, text: &str) -> Result<(), ConfigError> {
@@ -44,6 +47,14 @@ pub(crate) fn apply(root: &mut Node, text: &str) -> Result<(), ConfigError> {
     let missing = |at: usize, table: &Node| unknown(&parts, at, table);
     let mut target = root;
     for (at, (part, part_place)) in parents.iter().enumerate() {
+        if at == 0
+            && child(target, part).is_none()
+            && OPTIONAL.contains(&part.as_str())
+            && let Value::Table(entries) = &mut target.value
+        {
+            let node = Node { value: Value::Table(Vec::new()), place: part_place.clone() };
+            entries.push(Entry { key: part.clone(), key_place: part_place.clone(), node });
+        }
         // Looked at twice, since a mutable borrow that is returned early can't be used for the message.
         if child(target, part).is_none() {
             return Err(if matches!(target.value, Value::Table(_) | Value::List(_)) {

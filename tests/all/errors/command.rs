@@ -9,8 +9,24 @@ use std::collections::BTreeMap;
 /// Every plugin that comes with Panchroma, by kind.
 fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
     BTreeMap::from([
-        ("modality", vec!["image", "spectrum", "table", "time_series"]),
-        ("tokenizer", vec!["columns", "curve_codec", "observations", "patches", "slices", "time_patches"]),
+        ("modality", vec!["image", "sources", "spectrum", "table", "time_series"]),
+        (
+            "tokenizer",
+            vec![
+                "columns",
+                "curve_codec",
+                "field_codec",
+                "grid_codes",
+                "image_codec",
+                "observations",
+                "patches",
+                "quantile_codes",
+                "slices",
+                "source_codes",
+                "spectrum_codec",
+                "time_patches",
+            ],
+        ),
         ("trunk", vec!["encoder_decoder", "fused", "towers"]),
         ("head", vec!["classification", "contrastive", "masked", "regression"]),
         ("probe", vec!["logistic", "neighbours", "ridge"]),
@@ -25,7 +41,7 @@ fn docs_of_an_unknown_name_offer_the_nearest_or_all() {
     ");
     assert_snapshot!(fails(2, &["docs", "qqqqqq"], &[]), @"
     error: no table or plugin is called `qqqqqq`
-    hint: known names: run, data, image, spectrum, table, time_series, modality, columns, curve_codec, observations, patches, slices, time_patches, encoder_decoder, fused, towers, classification, contrastive, masked, regression, train, evaluate, probe, logistic, neighbours, ridge, ingest
+    hint: known names: run, data, image, sources, spectrum, table, time_series, modality, columns, curve_codec, field_codec, grid_codes, image_codec, observations, patches, quantile_codes, slices, source_codes, spectrum_codec, time_patches, encoder_decoder, fused, towers, classification, contrastive, masked, regression, train, evaluate, probe, logistic, neighbours, ridge, predict, ingest
     ");
 }
 
@@ -120,24 +136,34 @@ fn control_characters_of_the_user_do_not_reach_the_terminal() {
 #[test]
 fn the_list_of_plugins_has_all_of_them() {
     assert_snapshot!(succeeds(&["plugins", "list"]), @"
-     kind       name            what it is                                                                            from
-     modality   image           planes of pixels, cut to one size, background subtracted and scaled by asinh          panchroma-image
-     modality   spectrum        flux against wavelength, resampled onto one grid, as colour and as lines              panchroma-spectrum
-     modality   table           columns of the catalogue: numbers, flags, classes and angles, any of them missing     panchroma-table
-     modality   time_series     irregular series of fluxes in many bands with errors, such as light curves            panchroma-time-series
-     tokenizer  columns         one token per column of a table                                                       panchroma-table
-     tokenizer  observations    one token per observation of a time series, with time and wavelength as coordinates   panchroma-time-series
-     tokenizer  patches         squares of an image at their place, over all channels or one by one                   panchroma-image
-     tokenizer  slices          windows of a spectrum at their wavelength, overlapping or not                         panchroma-spectrum
-     tokenizer  time_patches    one token per stretch of consecutive observations, for long series                    panchroma-time-series
-     trunk      fused           one encoder over the tokens of all modalities                                         panchroma-core
-     trunk      towers          an encoder per modality, as in CLIP and AstroCLIP                                     panchroma-core
-     head       classification  predicts a class from the vector over all modalities, trained with the trunk          panchroma-heads
-     head       contrastive     brings modalities of one object together in a shared space (InfoNCE or sigmoid loss)  panchroma-heads
-     head       regression      predicts a number from the vector over all modalities, trained with the trunk         panchroma-heads
-     probe      logistic        multinomial logistic regression, its strength chosen by cross-validation              panchroma-heads
-     probe      neighbours      mean number or most frequent class of the nearest training objects                    panchroma-heads
-     probe      ridge           exact ridge regression, its strength chosen by leaving one object out                 panchroma-heads
+     kind       name             what it is                                                                                                         from
+     modality   image            planes of pixels, cut to one size, background subtracted and scaled by asinh                                       panchroma-image
+     modality   sources          a list of sources per object, such as all that was detected in its image, with a few numbers each                  panchroma-table
+     modality   spectrum         flux against wavelength, resampled onto one grid, as colour and as lines                                           panchroma-spectrum
+     modality   table            columns of the catalogue: numbers, flags, classes and angles, any of them missing                                  panchroma-table
+     modality   time_series      irregular series of fluxes in many bands with errors, such as light curves                                         panchroma-time-series
+     tokenizer  columns          one token per column of a table                                                                                    panchroma-table
+     tokenizer  curve_codec      a few codes for a whole irregular series in many bands, and back: a codec that is trained                          panchroma-time-series
+     tokenizer  field_codec      a code for each square of a map of one value per pixel, and back: a codec that is trained                          panchroma-image
+     tokenizer  grid_codes       one token per column of a table: which step of a linear or logarithmic grid it lies in                             panchroma-table
+     tokenizer  image_codec      a code for each square of an image, of any of the bands that it knows, and back: a codec that is trained           panchroma-image
+     tokenizer  observations     one token per observation of a time series, with time and wavelength as coordinates                                panchroma-time-series
+     tokenizer  patches          squares of an image at their place, over all channels or one by one                                                panchroma-image
+     tokenizer  quantile_codes   one token per column of a table: which quantile of the training values it lies in                                  panchroma-table
+     tokenizer  slices           windows of a spectrum at their wavelength, overlapping or not                                                      panchroma-spectrum
+     tokenizer  source_codes     lists of sources as one sequence of codes, one per source and field                                                panchroma-table
+     tokenizer  spectrum_codec   spectra as codes: a normalisation, and pieces of a grid of wavelengths that instruments share; trained on its own  panchroma-spectrum
+     tokenizer  time_patches     one token per stretch of consecutive observations, for long series                                                 panchroma-time-series
+     trunk      encoder_decoder  an encoder over the tokens that are given and a decoder that predicts others, as in 4M and AION-1                  panchroma-core
+     trunk      fused            one encoder over the tokens of all modalities                                                                      panchroma-core
+     trunk      towers           an encoder per modality, as in CLIP and AstroCLIP                                                                  panchroma-core
+     head       classification   predicts a class from the vector over all modalities, trained with the trunk                                       panchroma-heads
+     head       contrastive      brings modalities of one object together in a shared space (InfoNCE or sigmoid loss)                               panchroma-heads
+     head       masked           predicts hidden tokens: codes by cross entropy, patches by weighted squared error                                  panchroma-heads
+     head       regression       predicts a number from the vector over all modalities, trained with the trunk                                      panchroma-heads
+     probe      logistic         multinomial logistic regression, its strength chosen by cross-validation                                           panchroma-heads
+     probe      neighbours       mean number or most frequent class of the nearest training objects                                                 panchroma-heads
+     probe      ridge            exact ridge regression, its strength chosen by leaving one object out                                              panchroma-heads
 
     `panchroma docs NAME` explains one.
     ");

@@ -144,7 +144,8 @@ fn commands_that_need_vectors_say_what_to_do_with_a_codec() {
         let text = fails(4, arguments, &[(place.folder.path(), "HERE")]);
         assert!(text.contains("`HERE/run` trained a codec") && text.contains("codec = \"HERE/run\""), "{text}");
     }
-    let text = place.refuses(2, "other", &["--set", "probe.z.kind=\"ridge\"", "--set", "probe.z.target=\"redshift\""]);
+    let probed = Place::of(&format!("{CODEC}\n[probe.z]\nkind = \"ridge\"\ntarget = \"redshift\"\n"));
+    let text = probed.refuses(2, "other", &[]);
     assert!(text.contains("[probe.z] needs a [trunk]"), "{text}");
     let text = place.refuses(2, "other", &["--set", "trunk.kind=\"towers\""]);
     assert!(text.contains("is a codec, which is trained alone") && text.contains("codec = \"RUN\""), "{text}");

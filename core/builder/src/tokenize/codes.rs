@@ -35,8 +35,8 @@ struct Own {
 /// The smallest type that holds codes below `vocabulary`, and its name.
 fn smallest(vocabulary: usize) -> (DataType, &'static str) {
     match vocabulary {
-        ..=0x100 => (DataType::UInt8, "u8"),
-        ..=0x1_0000 => (DataType::UInt16, "u16"),
+        0..=0x100 => (DataType::UInt8, "u8"),
+        0x101..=0x1_0000 => (DataType::UInt16, "u16"),
         _ => (DataType::UInt32, "u32"),
     }
 }
