@@ -151,7 +151,8 @@ fn an_imported_model_predicts_the_logits_of_the_package() -> Result<()> {
     let batch = Batch { rows, arrays: BTreeMap::new(), tokens, masks: BTreeMap::new() };
     let out = model.predict(&batch, &masks, &Forward::evaluate())?;
     let logits = out[0].1.predictions["logits.z"].flatten_all()?.to_vec1::<f32>()?;
-    let wanted = expected["model.logits_z_from_all"].flatten_all()?.to_vec1::<f32>()?;
+    // The codec has 1024 codes; what the transformer says of one more is left out.
+    let wanted = expected["model.logits_z_from_all"].narrow(2, 0, 1024)?.flatten_all()?.to_vec1::<f32>()?;
     let rms = (wanted.iter().map(|x| x * x).sum::<f32>() / wanted.len() as f32).sqrt();
     let worst = logits.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(logits.len() == wanted.len() && worst < 2e-4 * rms, "{worst} of {rms}");

@@ -92,17 +92,16 @@ impl Part {
                 let last = config.wavelength_min + config.wavelength_step * config.samples.saturating_sub(1) as f64;
                 let modality = format!(
                     "[modality.{name}]\nkind = \"spectrum\"\ncolumn = \"spectrum\"\ngrid = \"own\"\nwavelength_min = {:?}\nwavelength_max = \
-                     {last:?}\nsamples = {}\nnormalise = \"none\"\nchannels = [\"normalised\"]\nclip = 1e30\nmin_coverage = 0.0\n\n{}",
+                     {last:?}\nsamples = {}\nnormalise = \"none\"\nchannels = [\"normalised\"]\nclip = 1e6\nmin_coverage = 0.0\n\n{}",
                     config.wavelength_min,
                     config.samples,
                     tokenizer(name, "spectrum_codec", &config)?
                 );
                 Own::Run { modality, fitted: Value::Null, parameters }
             }
-            CodecClass::Quantiles => scalars(kind, folder, CodecClass::Quantiles)?,
-            CodecClass::LogQuantiles => scalars(kind, folder, CodecClass::LogQuantiles)?,
-            CodecClass::Several => scalars(kind, folder, CodecClass::Several)?,
-            CodecClass::Grid => scalars(kind, folder, CodecClass::Grid)?,
+            CodecClass::Quantiles | CodecClass::LogQuantiles | CodecClass::Several | CodecClass::Grid => {
+                scalars(kind, folder)?
+            }
             CodecClass::Catalogue => {
                 return Err(crate::config::unfit(folder, "catalogues of sources are not imported"));
             }
@@ -152,11 +151,11 @@ pub(super) fn toml_text(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-fn scalars(kind: &AionKind, folder: &Path, class: CodecClass) -> Result<Own> {
-    let codec = Scalars::read(folder, class)?;
+fn scalars(kind: &AionKind, folder: &Path) -> Result<Own> {
+    let codec = Scalars::read(folder, kind.class)?;
     let columns = codec.columns();
     let column = kind.codec;
-    let several = class == CodecClass::Several;
+    let several = kind.class == CodecClass::Several;
     let names: Vec<String> =
         if several { (0..columns.len()).map(|i| format!("{column}[{i}]")).collect() } else { vec![column.to_owned()] };
     let length = if several { format!(", length = {}", columns.len()) } else { String::new() };
@@ -165,7 +164,7 @@ fn scalars(kind: &AionKind, folder: &Path, class: CodecClass) -> Result<Own> {
         "[modality.{}]\nkind = \"table\"\npositions = \"index\"\ncolumns = {{ {} = {{ scale = \"none\"{length} }} }}\ntokenizer = {{ {} }}\n",
         kind.name(),
         toml_text(column),
-        codes(first, class)?
+        codes(first, kind.class)?
     );
     let fixed: serde_json::Map<String, Value> = names.iter().map(|name| (name.clone(), json!("fixed"))).collect();
     let fitted = json!({ "columns": fixed });

@@ -7,6 +7,7 @@ use crate::field::read_field;
 use crate::image::read_image;
 use crate::modalities::{AION_KINDS, AionKind, CodecClass};
 use crate::scalar::Scalars;
+use crate::sources::read_sources;
 use crate::spectrum::read_spectrum;
 use candle_core::{DType, Device, Tensor};
 use panchroma_core::{Parameters, Result};
@@ -44,11 +45,10 @@ impl<'a> Measured<'a> {
             CodecClass::Image => self.image(part),
             CodecClass::Spectrum => self.spectrum(part),
             CodecClass::Field => self.field(part),
-            CodecClass::Quantiles => self.scalars(CodecClass::Quantiles, part),
-            CodecClass::LogQuantiles => self.scalars(CodecClass::LogQuantiles, part),
-            CodecClass::Several => self.scalars(CodecClass::Several, part),
-            CodecClass::Grid => self.scalars(CodecClass::Grid, part),
-            CodecClass::Catalogue => Err(self.refused("catalogues of sources are not compared")),
+            CodecClass::Quantiles | CodecClass::LogQuantiles | CodecClass::Several | CodecClass::Grid => {
+                self.scalars(part)
+            }
+            CodecClass::Catalogue => self.sources(part),
         }
     }
 
@@ -127,12 +127,34 @@ impl<'a> Measured<'a> {
         }
     }
 
-    fn scalars(&self, class: CodecClass, part: Part) -> Result<Computed> {
-        let codec = Scalars::read(&self.folder, class)?;
+    fn scalars(&self, part: Part) -> Result<Computed> {
+        let codec = Scalars::read(&self.folder, self.kind.class)?;
         match part {
             Part::Tokens => Ok(Computed::plain(codec.encode(&self.input("value")?)?)),
             Part::Decoded => Ok(Computed::plain(codec.decode(&self.codes()?)?)),
             other => Err(self.no_part(other)),
         }
+    }
+
+    fn sources(&self, part: Part) -> Result<Computed> {
+        if part != Part::Tokens {
+            return Err(self.no_part(part));
+        }
+        let codec = read_sources(&self.folder)?;
+        let columns =
+            codec.fields().iter().map(|(field, _)| Ok(self.fixture.input(&format!("{}.{field}", self.name))?.clone()));
+        Ok(Computed::plain(codec.encode(&columns.collect::<Result<Vec<_>>>()?)?))
+    }
+
+    /// One field of decoded sources.
+    pub(super) fn field_of_sources(&self, field: &str) -> Result<Computed> {
+        if self.kind.class != CodecClass::Catalogue {
+            return Err(self.refused("not computed: its codec gives no fields"));
+        }
+        let codec = read_sources(&self.folder)?;
+        let place = codec.fields().iter().position(|(name, _)| name == field);
+        let decoded = codec.decode(&self.codes()?)?;
+        let found = place.and_then(|place| decoded.into_iter().nth(place));
+        found.map(Computed::plain).ok_or_else(|| self.refused(&format!("not computed: no field `{field}`")))
     }
 }

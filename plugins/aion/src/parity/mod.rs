@@ -57,6 +57,9 @@ pub fn compare(folder: &Path, device: &Device) -> Result<Vec<Comparison>> {
             Some(Stage::Codec { name, part }) => {
                 Measured::open(&fixture, name, device).and_then(|measured| measured.compute(part))
             }
+            Some(Stage::Field { name, field }) => {
+                Measured::open(&fixture, name, device).and_then(|measured| measured.field_of_sources(field))
+            }
             None => Err(unfit(folder, "not computed: no stage has this name")),
         };
         rows.push(match computed {

@@ -13,6 +13,8 @@ pub(super) enum Stage<'a> {
     Loss { average: &'a str, kind: Option<&'a str> },
     /// `MEASUREMENT.PART`: what a codec gives.
     Codec { name: &'a str, part: Part },
+    /// `MEASUREMENT.decoded.FIELD`: one field of what a codec gives.
+    Field { name: &'a str, field: &'a str },
 }
 
 /// What a codec gives.
@@ -51,6 +53,9 @@ pub(super) fn stage(name: &str) -> Option<Stage<'_>> {
     }
     if let Some((name, part)) = name.rsplit_once('.').and_then(|(name, part)| Some((name, Part::of(part)?))) {
         return Some(Stage::Codec { name, part });
+    }
+    if let Some((name, field)) = name.split_once(".decoded.") {
+        return Some(Stage::Field { name, field });
     }
     let rest = name.strip_prefix("loss.")?;
     Some(match rest.split_once('.') {
@@ -121,6 +126,7 @@ mod tests {
         let grid = Stage::Codec { name: "spectrum", part: Part::LatentGrid };
         assert_eq!(stage("spectrum.decoded_latent_grid"), Some(grid));
         assert_eq!(stage("tok_z.tokens"), Some(Stage::Codec { name: "tok_z", part: Part::Tokens }));
+        assert_eq!(stage("catalog.decoded.X"), Some(Stage::Field { name: "catalog", field: "X" }));
         assert_eq!(stage("image.other"), None);
         assert_eq!(stage("other"), None);
     }
