@@ -34,6 +34,7 @@ pub mod parameters;
 pub mod probe;
 pub mod random;
 pub mod registry;
+pub mod sketch;
 pub mod sphere;
 pub mod tokenizer;
 pub mod tokens;

@@ -5,6 +5,7 @@
 //! explicit: [`Modality::fit`] learns it, [`Modality::fitted`] gives it to the checkpoint.
 
 use crate::random::{self, Random};
+use crate::sketch::Sketch;
 use crate::{Arrays, ArraysSpec, Column, Result, Rows};
 use serde_json::Value;
 
@@ -88,4 +89,24 @@ pub trait Modality: Send + Sync {
     /// # Errors
     /// If a column has the wrong type, with the column's name and the object's.
     fn prepare(&self, rows: &Rows, context: &PrepareContext<'_>) -> Result<Arrays>;
+
+    /// How object `row` of arrays is drawn, of [`Self::prepare`] or of a codec, in the units of the data as far as the arrays say;
+    /// `None` if there is nothing to draw.
+    ///
+    /// # Errors
+    /// If `arrays` are not this modality's.
+    fn sketch(&self, arrays: &Arrays, row: usize) -> Result<Option<Sketch>> {
+        let _ = (arrays, row);
+        Ok(None)
+    }
+
+    /// Arrays without values that ask a codec for the same objects at places close to each other, to draw what it says between
+    /// measurements; `None` if the places of the measurements will do.
+    ///
+    /// # Errors
+    /// If `arrays` are not this modality's.
+    fn closely(&self, arrays: &Arrays) -> Result<Option<Arrays>> {
+        let _ = arrays;
+        Ok(None)
+    }
 }

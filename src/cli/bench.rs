@@ -88,23 +88,34 @@ fn show(measured: &Measured, processor: &str, threads: usize) -> String {
     let row =
         |name: &str, objects: f64, tokens: f64| [name.to_owned(), format!("{objects:.0}"), format!("{tokens:.0}")];
     rates.add_row(row("training", measured.objects / seconds.step, measured.tokens_per_second));
-    rates.add_row(row("embedding", measured.embed_objects_per_second, measured.embed_tokens_per_second));
+    rates.add_row(row(
+        if measured.codec { "tokenizing" } else { "embedding" },
+        measured.embed_objects_per_second,
+        measured.embed_tokens_per_second,
+    ));
     let memory = measured.peak_memory_bytes.map_or_else(String::new, |bytes| {
         format!("{:.0} MiB of memory at the peak, data and program included\n", bytes as f64 / 1048576.0)
     });
+    // What a codec computes, only its tokenizer knows.
+    let work = match measured.codec {
+        true => String::new(),
+        false => format!(
+            "{:.1} GFLOP a step (estimate): {:.1} GFLOP/s, {:.0} % of the {:.0} GFLOP/s of matrix products alone\n",
+            measured.flops / 1e9,
+            measured.flops_per_second / 1e9,
+            100.0 * measured.share_of_products,
+            measured.product_flops_per_second / 1e9,
+        ),
+    };
     format!(
         "{processor}, {threads} threads\n{} parameters, {:.0} objects and {:.0} tokens a step; medians of {} steps\n\n{}\n\n{}\n\n\
-         {:.1} GFLOP a step (estimate): {:.1} GFLOP/s, {:.0} % of the {:.0} GFLOP/s of matrix products alone\n{memory}",
+         {work}{memory}",
         measured.parameters,
         measured.objects,
         measured.tokens,
         measured.steps,
         parts.trim_fmt(),
         rates.trim_fmt(),
-        measured.flops / 1e9,
-        measured.flops_per_second / 1e9,
-        100.0 * measured.share_of_products,
-        measured.product_flops_per_second / 1e9,
     )
 }
 

@@ -54,6 +54,8 @@ type MaskCounts = BTreeMap<String, BTreeMap<String, MaskCount>>;
 #[derive(Serialize)]
 struct Checked {
     plan: Plan,
+    /// Modalities whose codecs are trained.
+    codecs: Vec<String>,
     files: usize,
     splits: BTreeMap<String, SplitCount>,
     steps: u64,
@@ -90,6 +92,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
     let per_epoch = (train.len() / config.batch).max(1) as f64 / config.accumulate as f64;
     let checked = Checked {
         plan: model.plan(config.batch),
+        codecs: model.learning().map(str::to_owned).collect(),
         files: catalogue.describe().files,
         splits,
         steps: config.max_steps,
@@ -111,11 +114,12 @@ fn count(
     let (mut with_two, mut done) = (0, 0);
     for chunk in rows.chunks(256) {
         let batch = model.prepare(catalogue.read(chunk)?, Mode::Evaluate, 0)?;
-        for (name, tokens) in &batch.tokens {
-            *with.entry(name.clone()).or_default() += tokens.present.iter().filter(|p| **p).count();
+        // Not its tokens: of a codec that is still to learn there are none.
+        for (name, arrays) in &batch.arrays {
+            *with.entry(name.clone()).or_default() += arrays.present.iter().filter(|p| **p).count();
         }
         add_masks(&batch, masks)?;
-        with_two += (0..batch.len()).filter(|i| batch.tokens.values().filter(|t| t.present[*i]).count() >= 2).count();
+        with_two += (0..batch.len()).filter(|i| batch.arrays.values().filter(|a| a.present[*i]).count() >= 2).count();
         done += batch.len();
         progress(done);
     }
@@ -192,21 +196,30 @@ fn show(checked: &Checked) -> String {
         left_out_lines.push(format!("and {} more; `--json` lists all", bad.len() - MOST_LEFT_OUT));
     }
     let verdict = if bad.is_empty() { "no problem found".into() } else { left_out_lines.join("\n") };
+    let learns = match checked.codecs.as_slice() {
+        [] => format!("heads: {}", heads.join(", ")),
+        codecs => format!("trains the codec of {}; no heads", codecs.join(", ")),
+    };
+    let activations = format!(
+        "at most {:.1} GFLOP per step, {:.0} MiB for parameters and moments, {:.0} MiB for activations (estimates)",
+        plan.flops_per_step / 1e9,
+        plan.parameter_bytes / 1048576.0,
+        plan.activation_bytes / 1048576.0,
+    );
+    // What a codec computes, only its tokenizer knows.
+    let cost = match checked.codecs.is_empty() {
+        true => activations,
+        false => format!("{:.0} MiB for parameters and moments (estimate)", plan.parameter_bytes / 1048576.0),
+    };
     format!(
-        "{}\n\n{}\n\n{}\n\n{}heads: {}\n{} steps of {} objects, {:.1} epochs\n\
-         at most {:.1} GFLOP per step, {:.0} MiB for parameters and moments, {:.0} MiB for activations (estimates)\n\
-         {verdict}\n",
+        "{}\n\n{}\n\n{}\n\n{}{learns}\n{} steps of {} objects, {:.1} epochs\n{cost}\n{verdict}\n",
         modalities.trim_fmt(),
         parameters.trim_fmt(),
         data.trim_fmt(),
         show_masks(&checked.masks),
-        heads.join(", "),
         checked.steps,
         plan.batch,
         checked.epochs,
-        plan.flops_per_step / 1e9,
-        plan.parameter_bytes / 1048576.0,
-        plan.activation_bytes / 1048576.0,
     )
 }
 

@@ -5,7 +5,7 @@ use super::{DeviceArgs, JsonArgs, print, print_json};
 use clap::{Args, ValueEnum};
 use panchroma_core::data::{Catalogue, Column, Split};
 use panchroma_core::evaluate::Embeddings;
-use panchroma_core::train::{Event, Observer, load_run};
+use panchroma_core::train::{CheckpointError, Event, Observer, load_run};
 use panchroma_core::{Error, Registry, Result};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -88,6 +88,9 @@ pub(super) fn run(args: &EmbedArgs) -> Result<()> {
     let pool = args.pool.as_ref().map(|pool| format!("trunk.pool=\"{pool}\""));
     let changes: Vec<String> = args.set.iter().cloned().chain(pool).collect();
     let (mut experiment, model, _) = load_run(&args.run, &changes, &registry, &args.device.open(&args.json)?)?;
+    if model.is_codec() {
+        return Err(CheckpointError::OnlyCodec { path: args.run.clone() }.into());
+    }
     if let Some(name) = args.given.iter().find(|name| model.token_spec(name).is_none()) {
         let known = model.modalities().map(str::to_owned).collect();
         return Err(Error::UnknownName { what: "modality of the run", name: name.clone(), known });

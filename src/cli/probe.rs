@@ -5,7 +5,7 @@ use super::{DeviceArgs, JsonArgs, print, print_json, tables};
 use clap::Args;
 use panchroma_core::data::{Catalogue, Split};
 use panchroma_core::evaluate::{EvaluateContext, evaluate};
-use panchroma_core::train::{Event, Observer, load_run};
+use panchroma_core::train::{CheckpointError, Event, Observer, load_run};
 use panchroma_core::{Model, Registry, Result};
 use std::path::PathBuf;
 
@@ -36,6 +36,9 @@ pub(super) fn run(args: &ProbeArgs) -> Result<()> {
     let registry = Registry::linked()?;
     let device = args.device.open(&args.json)?;
     let (experiment, model, state) = load_run(&args.run, &args.set, &registry, &device)?;
+    if model.is_codec() {
+        return Err(CheckpointError::OnlyCodec { path: args.run.clone() }.into());
+    }
     let mut untrained = Model::new(&experiment, &registry, &device)?;
     untrained.restore(&state.fitted)?;
     let columns = model.columns(&experiment.evaluate.columns(&experiment.probes));

@@ -52,7 +52,8 @@ fn unwritable(path: &Path, source: serde_json::Error) -> Error {
 }
 
 fn data(experiment: &Experiment, run: &RunFolder, results: &Value, evaluation: &Evaluation) -> Result<RunData> {
-    let Details { ranks, regressions, confusions, predictions, embeddings, labels } = &evaluation.details;
+    let Details { ranks, regressions, confusions, predictions, embeddings, labels, reconstructions } =
+        &evaluation.details;
     let retrieval = ranks
         .iter()
         .map(|m| RetrievalPlot { from: m.from.clone(), to: m.to.clone(), ranks: m.ranks.clone(), pool: m.pool })
@@ -87,6 +88,7 @@ fn data(experiment: &Experiment, run: &RunFolder, results: &Value, evaluation: &
         map: embeddings.as_ref().and_then(|e| map(e, labels)),
         regressions,
         predictions,
+        reconstructions: reconstructions.clone(),
         confusions,
         tables,
         config_toml: experiment.document.to_toml(),

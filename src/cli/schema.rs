@@ -18,7 +18,22 @@ pub(super) fn run() -> Result<()> {
 fn config_schema(registry: &Registry) -> Value {
     let mut own = inline::<ModalityKeys>()["properties"].take();
     own["tokenizer"] = any_of(&registry.tokenizers, &json!({}));
-    let modality = any_of(&registry.modalities, &own);
+    let mut of_codec = own.clone();
+    for (keys, others) in [(&mut own, ["codec", "part", "codes"].as_slice()), (&mut of_codec, &["tokenizer"])] {
+        if let Some(keys) = keys.as_object_mut() {
+            keys.retain(|key, _| !others.contains(&key.as_str()));
+        }
+    }
+    let mut modality = any_of(&registry.modalities, &own);
+    if let Some(choices) = modality["anyOf"].as_array_mut() {
+        choices.push(json!({
+            "description": "a modality with its codec from another run",
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["codec"],
+            "properties": of_codec,
+        }));
+    }
     let weight = json!({ "type": "number", "default": 1.0, "description": "Weight of this head in the loss." });
     let head = any_of(&registry.heads, &json!({ "weight": weight }));
     let probe_keys = inline::<ProbeKeys>();
@@ -30,7 +45,7 @@ fn config_schema(registry: &Registry) -> Value {
         "title": "Panchroma config",
         "type": "object",
         "additionalProperties": false,
-        "required": ["run", "data", "modality", "trunk", "head", "train"],
+        "required": ["run", "data", "modality", "train"],
         "properties": {
             "extends": {
                 "description": "Files whose values this one changes, relative to this file; later ones win.",

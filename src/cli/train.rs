@@ -111,6 +111,7 @@ fn finish(experiment: &Experiment, outcome: &Outcome) -> Result<serde_json::Valu
         "retrieval": outcome.evaluation.results.retrieval,
         "probes": outcome.evaluation.results.probes,
         "predictions": outcome.evaluation.results.predictions,
+        "codecs": outcome.evaluation.results.codecs,
         "notes": outcome.evaluation.results.notes,
     });
     let text = serde_json::to_vec_pretty(&results).map_err(|e| Error::Io {

@@ -40,6 +40,9 @@ pub(crate) struct RunData {
     /// Posteriors of scalars.
     #[serde(default)]
     pub(crate) predictions: Vec<PredictionPlot>,
+    /// Held-out objects and what codecs say of them.
+    #[serde(default)]
+    pub(crate) reconstructions: Vec<ReconstructionPlot>,
     /// Probes of classes.
     pub(crate) confusions: Vec<ConfusionPlot>,
     /// Numbers as tables, which come first on the page.
@@ -143,6 +146,9 @@ pub(crate) struct ConfusionPlot {
     /// `counts[truth][predicted]`.
     pub(crate) counts: Vec<Vec<usize>>,
 }
+
+/// What an object measured, and what is left of it in its codes.
+pub(crate) type ReconstructionPlot = panchroma_core::evaluate::Reconstruction;
 
 /// Text in rows and columns.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! The page: sections in the order in which one asks.
 
-use super::charts::{Figure, confusion, escape, map, prediction, regression, retrieval, training};
+use super::charts::{Figure, confusion, escape, map, prediction, reconstruction, regression, retrieval, training};
 use super::{RunData, Table};
 use panchroma_core::Result;
 use serde_json::Value;
@@ -18,6 +18,11 @@ pub(super) fn page(data: &RunData) -> Result<String> {
     let tables: String = data.tables.iter().filter(|t| !t.rows.is_empty()).map(table).collect();
     let sections = [
         section("results", "Results", &tables),
+        section(
+            "reconstructions",
+            "Held-out objects and their codes",
+            &figures(&reconstruction::figures(&data.reconstructions)?),
+        ),
         section("retrieval", "Finding one modality by another", &figures(&retrieval::figures(&data.retrieval)?)),
         section("predictions", "What is predicted of what is hidden", &figures(&predictions)),
         section("probes", "What the features know", &figures(&probes)),

@@ -1,11 +1,33 @@
 //! The page of small made-up runs.
 
 use super::*;
+use panchroma_core::sketch::{Plane, Sample, Sketch};
 use serde_json::json;
 use std::fs;
 
 fn line(value: Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap_or_default()
+}
+
+/// Two bands, of which the codec tells one beyond the axis.
+fn curves() -> ReconstructionPlot {
+    let sample = |at: u32, value: f64| Sample { at: f64::from(at), value, error: 0.1 };
+    let band = |name: &str, high: f64| (name.to_owned(), (0..8).map(|i| sample(i, high * f64::from(i % 3))).collect());
+    let groups = |high: f64| Sketch::Samples {
+        axis: ["time".into(), "day".into()],
+        value: ["flux".into(), String::new()],
+        groups: vec![band("g", 1.0), band("r", high)],
+    };
+    let (modality, object) = ("lightcurve".into(), "SN <1>".into());
+    ReconstructionPlot { modality, object, measured: groups(2.0), told: groups(100.0) }
+}
+
+fn image() -> ReconstructionPlot {
+    let plane = |least: f32| {
+        let values = (0..12u8).map(|i| (i > 0).then_some(least + f32::from(i))).collect();
+        Sketch::Planes { unit: "nJy".into(), planes: vec![Plane { label: "g".into(), width: 4, values }] }
+    };
+    ReconstructionPlot { modality: "image".into(), object: "SN2".into(), measured: plane(0.0), told: plane(1.0) }
 }
 
 fn sample() -> RunData {
@@ -50,6 +72,7 @@ fn sample() -> RunData {
                 truth: 0.15,
             }],
         }],
+        reconstructions: vec![curves(), image()],
         confusions: vec![ConfusionPlot {
             name: "type".into(),
             from: "joint".into(),
@@ -79,7 +102,7 @@ fn check_drawings(page: &str) {
 fn a_page_has_every_section() {
     let page = page::page(&sample()).unwrap();
     check_drawings(&page);
-    for id in ["results", "retrieval", "predictions", "probes", "map", "training", "config"] {
+    for id in ["results", "reconstructions", "retrieval", "predictions", "probes", "map", "training", "config"] {
         assert_eq!(page.matches(&format!("<section id=\"{id}\">")).count(), 1, "{id}");
     }
     for text in [
@@ -100,6 +123,23 @@ fn a_page_has_every_section() {
     ] {
         assert!(page.contains(text), "no `{text}`");
     }
+}
+
+#[test]
+fn what_codes_say_is_drawn_beside_what_was_measured() {
+    let mut data = RunData { reconstructions: vec![curves()], ..RunData::default() };
+    let page = page::page(&data).unwrap();
+    assert!(page.contains("SN &lt;1&gt;, lightcurve") && page.contains("g, 8 samples") && page.contains("time [day]"));
+    check_drawings(&page);
+    // Measured dots of both bands, and two lines beside error bars.
+    assert_eq!(page.matches("<title>").count(), 1 + 16);
+    data.reconstructions = vec![image()];
+    let page = page::page(&data).unwrap();
+    assert!(page.contains("g, measured") && page.contains("g, reconstructed") && page.contains("in nJy"));
+    // What can't be compared is left out.
+    let ReconstructionPlot { told, .. } = image();
+    data.reconstructions = vec![ReconstructionPlot { told, ..curves() }];
+    assert!(!page::page(&data).unwrap().contains("id=\"reconstructions\""));
 }
 
 #[test]
@@ -145,6 +185,7 @@ fn what_is_not_there_is_left_out() {
     let page = page::page(&RunData::default()).unwrap();
     assert!(!page.contains("<section") && !page.contains("<svg"));
     let mut data = sample();
+    data.reconstructions.clear();
     data.retrieval[0].ranks.clear();
     data.regressions[0].truth.clear();
     data.confusions[0].counts.clear();

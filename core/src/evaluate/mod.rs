@@ -2,6 +2,7 @@
 //! chance, probes on frozen features against the untrained model and the best constant, and predictions of scalars by a masked model
 //! against the marginal and a linear model.
 
+mod codecs;
 mod embeddings;
 mod embeddings_file;
 mod inputs;
@@ -16,8 +17,8 @@ pub use embeddings::{EmbeddingTable, Embeddings};
 pub use predict_task::{PredictKeys, PredictTask, scalar};
 pub use probe_task::{ProbeKeys, ProbeTask, Space, Transform};
 pub use results::{
-    BaselineResult, Confusion, Details, Evaluation, Measured, PosteriorExample, Prediction, PredictionResult,
-    ProbeResult, Regression, Results, RetrievalResult,
+    BaselineResult, CodecMeasure, CodecResult, Confusion, Details, Evaluation, Measured, PosteriorExample, Prediction,
+    PredictionResult, ProbeResult, Reconstruction, Regression, Results, RetrievalResult,
 };
 pub use retrieval::{retrieval, retrieval_share};
 
@@ -103,11 +104,14 @@ pub struct EvaluateContext<'a> {
     pub progress: &'a mut dyn FnMut(usize, usize),
 }
 
-/// Embeds the training and the held-out split with both models and measures.
+/// Embeds the training and the held-out split with both models and measures; of a model that is made of codecs, what those are worth.
 ///
 /// # Errors
 /// If the data can't be read, or a split is empty.
 pub fn evaluate(context: EvaluateContext<'_>) -> Result<Evaluation> {
+    if context.model.is_codec() {
+        return codecs::evaluate(context);
+    }
     let EvaluateContext { model, untrained, held_out, catalogue, config, probes, predictions, seed, progress } =
         context;
     let held_out = catalogue.split(held_out)?;

@@ -1,7 +1,8 @@
 //! What an evaluation gives: numbers for people and machines, and what the report draws.
 
 use super::Embeddings;
-use crate::metrics::Interval;
+use crate::metrics::{CodeUse, Interval};
+use crate::sketch::Sketch;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -16,6 +17,9 @@ pub struct Results {
     /// Predictions of scalars by a masked model, per target, given modalities and group.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub predictions: Vec<PredictionResult>,
+    /// Codecs, where a run trained some.
+    #[serde(default)]
+    pub codecs: Vec<CodecResult>,
     /// What could not be measured, and why.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -155,6 +159,50 @@ pub struct PosteriorExample {
     pub truth: f64,
 }
 
+/// What a codec is worth.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CodecResult {
+    /// Modality.
+    pub modality: String,
+    /// Held-out objects that have it.
+    pub objects: usize,
+    /// Mean loss.
+    #[serde(deserialize_with = "crate::metrics::number_or_null")]
+    pub loss: f64,
+    /// What is lost, by measure.
+    pub measures: Vec<CodecMeasure>,
+    /// Means of other numbers that the codec gives.
+    pub metrics: BTreeMap<String, f64>,
+    /// How the codes are used.
+    pub codes: CodeUse,
+}
+
+/// One measure of what a codec loses, with simpler guesses beside it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CodecMeasure {
+    /// For example `chi2`, or `held_back.chi2` for what the encoder did not see.
+    pub name: String,
+    /// Of the codec.
+    pub value: Interval,
+    /// Of guesses without a codec, by name.
+    pub baselines: BTreeMap<String, Interval>,
+    /// 1 less the codec's over that of the best constant, where that is among the guesses.
+    pub r2: Option<Interval>,
+}
+
+/// What an object measured, and what is left of it in its codes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reconstruction {
+    /// Modality.
+    pub modality: String,
+    /// Name of the object.
+    pub object: String,
+    /// As it was measured.
+    pub measured: Sketch,
+    /// As the codec tells it.
+    pub told: Sketch,
+}
+
 /// One scatter of the report.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Regression {
@@ -211,6 +259,8 @@ pub struct Details {
     pub predictions: Vec<Prediction>,
     /// Of the held-out objects.
     pub embeddings: Option<Embeddings>,
+    /// A few held-out objects, per codec.
+    pub reconstructions: Vec<Reconstruction>,
     /// `evaluate.label` of each held-out object.
     pub labels: Vec<Option<String>>,
 }

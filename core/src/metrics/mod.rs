@@ -12,6 +12,7 @@ mod retrieval;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use bootstrap::number_or_null;
 pub use bootstrap::{Interval, bootstrap};
 pub use classification::{accuracy, balanced_accuracy, confusion, macro_f1, roc_auc};
 pub use codes::{CodeCounts, CodeUse};

@@ -69,8 +69,13 @@ pub(super) fn part(
     section.only(&[&[KEY, PART, codes::KEY][..], &metadata::KEYS[..]].concat())?;
     let path: PathBuf = section.get(KEY)?.unwrap_or_default();
     // A run keeps copies, so that it can be used wherever it is put.
-    let copy = experiment.folder.as_ref().map(|run| run.join(FOLDER).join(name)).filter(|copy| copy.is_dir());
-    let run = copy.unwrap_or(path);
+    let copy = |run: &Path| Some(run.join(FOLDER).join(name)).filter(|copy| copy.is_dir());
+    let run = match experiment.folder.as_deref().and_then(copy) {
+        Some(copy) => copy,
+        None if path.is_dir() => path,
+        // A run goes on with its copy where the codec is gone.
+        None => copy(&experiment.run.folder()).unwrap_or(path),
+    };
     let (_, model, _) = load_run(&run, &[], registry, &Device::Cpu)
         .map_err(|error| section.reject(KEY, format!("must be the folder of a trained codec: {error}")))?;
     let sha256 = hash(&weights_of(&run)?)?;

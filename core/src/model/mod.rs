@@ -18,7 +18,10 @@ use bad_rows::BadRows;
 use network::Network;
 use part::Part;
 
+pub(crate) use part::CODEC;
+
 use crate::random;
+use crate::sketch::Sketch;
 use crate::tokens::Forward;
 use crate::{
     Arrays, Batch, Bins, Column, Error, Experiment, Features, HeadOutput, Masks, Mode, Parameters, PrepareContext,
@@ -72,14 +75,17 @@ impl Model {
                 );
                 return Err(section.reject("tokenizer", reason));
             }
-            (None, Some(_)) => match root.sections("head")?.first() {
-                None => None,
-                Some((name, _)) => {
-                    return Err(
-                        root.reject("head", format!("[head.{name}] needs a [trunk]; a codec trains without heads"))
-                    );
+            (None, Some(_)) => {
+                for key in ["head", "probe", "predict"] {
+                    if let Some((name, _)) = root.sections(key)?.first() {
+                        let reason = format!(
+                            "[{key}.{name}] needs a [trunk]; a codec trains without heads, probes and predictions"
+                        );
+                        return Err(root.reject(key, reason));
+                    }
                 }
-            },
+                None
+            }
             (None, None) => {
                 return Err(root.reject("trunk", "must be a table, as no tokenizer is a codec that is trained alone"));
             }
@@ -124,6 +130,18 @@ impl Model {
         self.network.is_none()
     }
 
+    /// The users' names of the modalities whose codecs learn.
+    pub fn learning(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter(|p| p.learns()).map(|p| p.name.as_str())
+    }
+
+    /// The tables of the config that give a loss, for messages.
+    pub(crate) fn learning_tables(&self) -> Vec<String> {
+        let codecs = self.learning().map(|name| format!("[modality.{name}.tokenizer]"));
+        let heads = self.network.iter().flat_map(|n| n.heads.iter().map(|h| format!("[head.{}]", h.name)));
+        codecs.chain(heads).collect()
+    }
+
     /// What the tokens of `modality` look like.
     #[must_use]
     pub fn token_spec(&self, modality: &str) -> Option<&TokenSpec> {
@@ -144,6 +162,30 @@ impl Model {
         let part = self.require(modality)?;
         let like = like.filter(|like| !codes::is_codes(like));
         part.tokenizer.reconstruct(&part.own_coordinates(tokens)?, like, &Forward::evaluate())
+    }
+
+    /// Tokens of prepared arrays of `modality`, without metadata; `None` if there is no such modality.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub fn encode(&self, modality: &str, arrays: &Arrays) -> Result<Option<Tokens>> {
+        self.part(modality).map(|part| part.tokenizer.tokenize(arrays, &Forward::evaluate())).transpose()
+    }
+
+    /// How an object of arrays of `modality` is drawn; see [`crate::Modality::sketch`].
+    ///
+    /// # Errors
+    /// If the arrays are not the modality's.
+    pub fn sketch(&self, modality: &str, arrays: &Arrays, row: usize) -> Result<Option<Sketch>> {
+        self.part(modality).map_or(Ok(None), |part| part.modality.sketch(arrays, row))
+    }
+
+    /// Arrays that ask for the same objects at places close to each other; see [`crate::Modality::closely`].
+    ///
+    /// # Errors
+    /// If the arrays are not the modality's.
+    pub fn closely(&self, modality: &str, arrays: &Arrays) -> Result<Option<Arrays>> {
+        self.part(modality).map_or(Ok(None), |part| part.modality.closely(arrays))
     }
 
     fn part(&self, modality: &str) -> Option<&Part> {

@@ -14,6 +14,9 @@ use candle_core::{Device, Tensor};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// What stands before the name of a modality where its codec is meant, beside heads.
+pub(crate) const CODEC: &str = "codec.";
+
 /// One modality with its tokenizer.
 pub(super) struct Part {
     pub(super) name: String,
@@ -89,7 +92,7 @@ impl Part {
 
     /// What the codec's loss is called in logs and messages.
     pub(super) fn codec_name(&self) -> String {
-        format!("codec.{}", self.name)
+        format!("{CODEC}{}", self.name)
     }
 
     /// `tokens` with as many coordinates as the tokenizer gives: those of the metadata are behind them, and others than its own are

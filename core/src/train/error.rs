@@ -92,6 +92,12 @@ pub enum CheckpointError {
         /// Value now.
         is: String,
     },
+    /// A run of codecs, where vectors are asked for.
+    #[error("the run in `{}` trained a codec, which has codes and no embeddings", path.display())]
+    OnlyCodec {
+        /// The run folder.
+        path: PathBuf,
+    },
     /// A modality's codec is not the one that the model was trained with.
     #[error("the codec of `{modality}` in `{}` is not the one that the run was trained with", path.display())]
     OtherCodec {
@@ -139,6 +145,10 @@ impl CheckpointError {
             Self::OtherConfig { .. } => {
                 "resume with the run's own config (`panchroma train RUN/config.toml --resume`), or start a new run by `--set run.output=DIR`".into()
             }
+            Self::OnlyCodec { path } => format!(
+                "`panchroma tokenize {0}` writes its codes; vectors need a model on them, of a config with a [trunk] that has `codec = \"{0}\"` in the table of the modality",
+                path.display()
+            ),
             Self::OtherCodec { .. } => {
                 "name the codec that it was trained with, or start a new run by `--set run.output=DIR`".into()
             }
@@ -168,7 +178,7 @@ pub enum TrainError {
         parameter: String,
         /// `no gradient`, or `a gradient of exactly zero`.
         what: &'static str,
-        /// The heads, each as `[head.NAME]`.
+        /// The heads and codecs, as tables of the config.
         heads: Vec<String>,
     },
     /// All steps were taken, and what the model is worth can't be measured.
@@ -179,7 +189,7 @@ pub enum TrainError {
         source: Box<crate::Error>,
     },
     /// No batch gave a loss.
-    #[error("no head gives a loss: looked at {batches} batches of {batch} objects")]
+    #[error("nothing gives a loss: looked at {batches} batches of {batch} objects")]
     NothingToLearn {
         /// How many batches were looked at.
         batches: usize,

@@ -67,6 +67,8 @@ pub struct Measured {
     pub product_flops_per_second: f64,
     /// The former over the latter.
     pub share_of_products: f64,
+    /// Whether codecs were trained: what is called embedding is then tokenizing.
+    pub codec: bool,
     /// Objects per second of embedding, in the isolated view, without reading.
     pub embed_objects_per_second: f64,
     /// Tokens per second of embedding.
@@ -145,7 +147,7 @@ fn run(feed: &Feed<'_>, steps: usize, progress: &mut dyn FnMut(MeasureStage, usi
             optimizer: (step - wait - forward - backward).as_secs_f64(),
         });
         if times.len() > WARM {
-            let own = count_tokens(&batch)?;
+            let own = count_tokens(model, &batch)?;
             objects += batch.len();
             tokens += own.values().sum::<usize>();
             flops.push(model.flops_of(batch.len(), &own));
@@ -181,6 +183,7 @@ fn run(feed: &Feed<'_>, steps: usize, progress: &mut dyn FnMut(MeasureStage, usi
         flops_per_second,
         product_flops_per_second,
         share_of_products: flops_per_second / product_flops_per_second,
+        codec: model.is_codec(),
         embed_objects_per_second,
         embed_tokens_per_second,
         peak_memory_bytes: ops::peak_memory_bytes(),
@@ -199,10 +202,17 @@ fn embed(model: &Model, batches: &[Batch], progress: &mut dyn FnMut(MeasureStage
     for (number, batch) in batches.iter().enumerate() {
         progress(MeasureStage::Embedding, number, batches.len());
         let start = Instant::now();
-        model.features(batch, View::Isolated, &[], &Forward::evaluate())?;
+        if model.is_codec() {
+            for (name, arrays) in &batch.arrays {
+                model.encode(name, arrays)?;
+            }
+        } else {
+            model.features(batch, View::Isolated, &[], &Forward::evaluate())?;
+        }
         model.parameters().device().synchronize()?;
         let seconds = start.elapsed().as_secs_f64();
-        rates.push((batch.len() as f64 / seconds, count_tokens(batch)?.values().sum::<usize>() as f64 / seconds));
+        rates
+            .push((batch.len() as f64 / seconds, count_tokens(model, batch)?.values().sum::<usize>() as f64 / seconds));
     }
     Ok((median(rates.iter().map(|r| r.0)), median(rates.iter().map(|r| r.1))))
 }
@@ -221,8 +231,16 @@ fn products_on(device: &Device, number: DType) -> Result<f64> {
     Ok(median(rates.into_iter()))
 }
 
-/// Valid tokens per modality.
-fn count_tokens(batch: &Batch) -> Result<BTreeMap<String, usize>> {
+/// Valid tokens per modality; of codecs that learn, as many as each object gets.
+fn count_tokens(model: &Model, batch: &Batch) -> Result<BTreeMap<String, usize>> {
+    if model.is_codec() {
+        let count = |name: &str| {
+            let tokens = model.token_spec(name).map_or(0, |spec| spec.max_tokens);
+            let present = batch.arrays.get(name).map_or(0, |arrays| arrays.present.iter().filter(|p| **p).count());
+            (name.to_owned(), tokens * present)
+        };
+        return Ok(model.learning().map(count).collect());
+    }
     let count = |(name, tokens): (&String, &crate::Tokens)| -> Result<(String, usize)> {
         let rows = tokens.valid.to_vec2::<u8>()?;
         let present = rows.iter().zip(&tokens.present).filter(|(_, present)| **present);

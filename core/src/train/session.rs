@@ -237,7 +237,11 @@ impl Session<'_> {
             }
         }
         let size = self.feed.experiment.evaluate.batch;
-        let held = Embeddings::new(&self.feed.model, &self.feed.catalogue, &rows, size, &mut |_| {})?;
+        // A codec has no vectors.
+        let held = match self.feed.model.is_codec() {
+            true => Embeddings::default(),
+            false => Embeddings::new(&self.feed.model, &self.feed.catalogue, &rows, size, &mut |_| {})?,
+        };
         self.swap()?;
         let mut values = Map::new();
         let loss = sum / count;
@@ -267,7 +271,7 @@ impl Session<'_> {
     /// What the probes say of the model so far, on the same objects as the evaluation in between.
     fn probe_in_between(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let held_out = self.held_out();
-        if self.feed.catalogue.split(held_out).is_err() {
+        if self.feed.catalogue.split(held_out).is_err() || self.feed.model.is_codec() {
             return Ok(());
         }
         self.swap()?;

@@ -11,6 +11,7 @@ pub mod plane;
 mod read;
 pub mod resample;
 pub mod rgb;
+mod sketch;
 #[cfg(test)]
 mod tests;
 

@@ -3,8 +3,10 @@
 use crate::config::{ImageConfig, Resize};
 use crate::plane::{Change, Turn};
 use crate::read::{Found, Read, columns};
+use crate::sketch;
 use panchroma_core::bands::extinction;
 use panchroma_core::data::DataError;
+use panchroma_core::sketch::Sketch;
 use panchroma_core::{
     Array, ArrayField, Arrays, ArraysSpec, Column, Descriptor, Error, Modality, ModalityContext, Mode, PrepareContext,
     Result, Rows, Section, Values,
@@ -200,6 +202,10 @@ impl Modality for Image {
             fields.insert("ivar".to_owned(), Array::f32(&shape, ivar)?);
         }
         Ok(Arrays { present, valid: Array::new(&shape, Values::U8(valid))?, fields })
+    }
+
+    fn sketch(&self, arrays: &Arrays, row: usize) -> Result<Option<Sketch>> {
+        sketch::sketch(arrays, row, &self.config.channels)
     }
 }
 

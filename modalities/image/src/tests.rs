@@ -2,6 +2,7 @@
 
 use arrow_schema::{DataType, Field};
 use panchroma_core::data::{Catalogue, DataConfig};
+use panchroma_core::sketch::Sketch;
 use panchroma_core::{Arrays, Encoding, Forward, Modality, Mode, PrepareContext, Section, TokenKind};
 use panchroma_testing::{Case, Objects, build_modality, build_tokenizer, conformance, fitted};
 use serde_json::{Value, json};
@@ -341,4 +342,20 @@ fn bands_that_nobody_knows_say_nothing_of_their_wavelength() {
     let arrays =
         prepare(build_modality(text).as_ref(), &Objects::new(&list, fields()), Mode::Evaluate, 0).expect("fits");
     assert_eq!(arrays.f32("wavelength").expect("f32").1, [0.0, 5000f32.ln()]);
+}
+
+#[test]
+fn a_sketch_has_the_planes_of_the_object() {
+    let modality = fitted(&format!("{SMALL}{RAW}"), &objects().rows());
+    let arrays = prepare(&*modality, &objects(), Mode::Evaluate, 0).unwrap();
+    let Some(Sketch::Planes { planes, .. }) = modality.sketch(&arrays, 0).unwrap() else { panic!("planes") };
+    assert_eq!(planes.iter().map(|p| (p.label.as_str(), p.width)).collect::<Vec<_>>(), [("r", 4), ("g", 4)]);
+    let (_, flux) = arrays.f32("flux").unwrap();
+    // The mask of the object: a corner of `r`, one pixel of `g`.
+    assert_eq!(planes[0].values[..3], [None, None, Some(flux[2])]);
+    assert_eq!(planes[1].values[6], None);
+    assert_eq!(planes[1].values[15], Some(flux[31]));
+    let Some(Sketch::Planes { planes, .. }) = modality.sketch(&arrays, 3).unwrap() else { panic!("planes") };
+    assert_eq!(planes.iter().map(|p| p.label.as_str()).collect::<Vec<_>>(), ["g"], "what was not measured is left out");
+    assert!(modality.sketch(&arrays, 1).unwrap().is_none(), "absent");
 }

@@ -12,6 +12,7 @@ mod level;
 pub mod modality;
 mod read;
 pub mod resample;
+mod sketch;
 pub mod slices;
 #[cfg(test)]
 mod tests;

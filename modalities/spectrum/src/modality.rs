@@ -6,7 +6,9 @@ use crate::continuum::Smoother;
 use crate::level::Level;
 use crate::read::{Read, columns};
 use crate::resample::{Grid, Resampled, keep, resample};
+use crate::sketch;
 use panchroma_core::data::DataError;
+use panchroma_core::sketch::Sketch;
 use panchroma_core::{
     Array, ArrayField, Arrays, ArraysSpec, Column, Descriptor, Error, Modality, ModalityContext, Mode, PrepareContext,
     Result, Rows, Section, Values,
@@ -270,5 +272,10 @@ impl Modality for Spectrum {
             fields.insert("scale".to_owned(), Array::f32(&[batch, 2], scale)?);
         }
         Ok(Arrays { present, valid: Array::new(&[batch, length], Values::U8(valid))?, fields })
+    }
+
+    fn sketch(&self, arrays: &Arrays, row: usize) -> Result<Option<Sketch>> {
+        let angstrom = if self.config.wavelength_unit == WavelengthUnit::Other { "" } else { "Angstrom" };
+        sketch::sketch(arrays, row, angstrom)
     }
 }

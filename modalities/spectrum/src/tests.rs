@@ -2,6 +2,7 @@
 
 use arrow_schema::{DataType, Field};
 use panchroma_core::data::{Catalogue, DataConfig};
+use panchroma_core::sketch::Sketch;
 use panchroma_core::{Arrays, Forward, Modality, Mode, PrepareContext, Section, TokenValues};
 use panchroma_testing::{Case, Objects, build_modality, build_tokenizer, conformance, fitted};
 use serde_json::{Value, json};
@@ -558,4 +559,25 @@ fn robust_normalising_takes_the_median_and_the_scaled_median_deviation() {
     // Median 6; deviations 5 4 3 2 1 0 1 2 3 4 and a large one: median 3.
     let own = flux(&arrays, 0, 0);
     assert!((own[0] + 5.0 / (1.4826 * 3.0)).abs() < 1e-5 && own[5] == 0.0 && own[10] == 10.0, "{own:?}");
+}
+
+#[test]
+fn a_sketch_has_the_samples_of_the_object() {
+    let modality = fitted(SMALL, &objects().rows());
+    let arrays = prepare(&*modality, &objects(), Mode::Evaluate).unwrap();
+    let (shape, valid) = arrays.valid().unwrap();
+    let l = shape[1];
+    for row in 0..arrays.len() {
+        let measured: Vec<usize> = (0..l).filter(|at| valid[row * l + at] == 1).collect();
+        let sketch = modality.sketch(&arrays, row).unwrap();
+        assert_eq!(sketch.is_none(), measured.is_empty(), "object {row}");
+        let Some(Sketch::Samples { axis, groups, .. }) = sketch else { continue };
+        assert_eq!(axis, ["wavelength", "Angstrom"]);
+        let samples = &groups[0].1;
+        assert_eq!(samples.len(), measured.len());
+        for (sample, at) in samples.iter().zip(measured) {
+            assert_eq!(sample.at, arrays.f64("wavelength").unwrap().1[row * l + at]);
+            assert_eq!(sample.value, f64::from(flux(&arrays, row, 0)[at]));
+        }
+    }
 }

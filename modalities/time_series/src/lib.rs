@@ -19,6 +19,7 @@ mod curve;
 mod patches;
 mod prepare;
 mod scaler;
+mod sketch;
 mod tokenizer;
 mod weights;
 

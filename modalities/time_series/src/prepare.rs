@@ -4,9 +4,11 @@ use crate::axes::UNKNOWN;
 use crate::config::TimeSeriesConfig;
 use crate::curve::{Curve, Observation};
 use crate::scaler::{Collector, Scaler};
+use crate::sketch;
 use crate::weights::{errors, relative};
 use panchroma_core::bands::wavelength_angstrom;
 use panchroma_core::data::{DataError, Ragged};
+use panchroma_core::sketch::Sketch;
 use panchroma_core::{
     Array, ArrayField, Arrays, ArraysSpec, Column, Descriptor, Error, Modality, ModalityContext, Mode, PrepareContext,
     Result, Rows, Section, Values,
@@ -344,6 +346,14 @@ impl Modality for TimeSeries {
         }
         let present = curves.iter().map(Option::is_some).collect();
         Ok(Arrays { present, valid: Array::new(&[b, longest], Values::U8(valid))?, fields })
+    }
+
+    fn sketch(&self, arrays: &Arrays, row: usize) -> Result<Option<Sketch>> {
+        self.scaler.as_ref().map_or(Ok(None), |scaler| sketch::sketch(&self.config, scaler, arrays, row))
+    }
+
+    fn closely(&self, arrays: &Arrays) -> Result<Option<Arrays>> {
+        sketch::closely(arrays)
     }
 }
 

@@ -23,6 +23,19 @@ impl Scaler {
         }
     }
 
+    /// Turns [`Self::scale`] back.
+    pub(crate) fn unscale(&self, index: usize, value: f64) -> f64 {
+        match (self.mean.get(index), self.deviation.get(index)) {
+            (Some(mean), Some(deviation)) => value * deviation + mean,
+            _ => value,
+        }
+    }
+
+    /// Turns [`Self::scale_error`] back.
+    pub(crate) fn unscale_error(&self, index: usize, error: f64) -> f64 {
+        self.deviation.get(index).map_or(error, |deviation| error * deviation)
+    }
+
     /// `error / deviation` of feature `index`: what the scaling makes of an error.
     pub(crate) fn scale_error(&self, index: usize, error: f64) -> f64 {
         self.deviation.get(index).map_or(error, |deviation| error / deviation)

@@ -4,6 +4,7 @@ use crate::axes::UNKNOWN;
 use crate::{FEATURES, TimeSeriesConfig};
 use arrow_schema::{DataType, Field};
 use panchroma_core::data::{Catalogue, DataConfig};
+use panchroma_core::sketch::Sketch;
 use panchroma_core::{Arrays, Error, Modality, ModalityContext, Mode, PrepareContext, Registry, Section};
 use panchroma_testing::{
     Case, Objects, build_modality, build_tokenizer, conformance, fitted, modality_descriptor, tokenizer_descriptor,
@@ -522,4 +523,26 @@ fn fields_may_be_columns_themselves() {
     let objects = Objects::new(&json!([{"object_id": "a", "t": [1.0, 2.0], "f": [3.0, 4.0]}]), fields);
     let arrays = evaluate("column = \"\"\ntime = \"t\"\nflux = \"f\"\nflux_err = \"\"\nband = \"\"", &objects);
     assert_eq!(arrays.present, [true]);
+}
+
+#[test]
+fn a_sketch_has_the_fluxes_of_the_data() {
+    let modality = fitted("kind = \"time_series\"", &some().rows());
+    let arrays = prepare(&*modality, &some(), Mode::Evaluate, 0);
+    let Some(Sketch::Samples { axis, groups, .. }) = modality.sketch(&arrays, 0).unwrap() else { panic!("samples") };
+    assert_eq!(axis[1], "day");
+    let names: Vec<&str> = groups.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["4720 Å", "6190 Å", "unknown band"]);
+    let found: Vec<[f64; 3]> = groups.iter().flat_map(|(_, all)| all).map(|s| [s.at, s.value, s.error]).collect();
+    for (found, expected) in found.iter().zip([[1.0, 5.0, 1.0], [-1.0, -1.0, 0.0], [0.0, 50.0, 2.0]]) {
+        assert!(found.iter().zip(expected).all(|(f, e)| (f - e).abs() < 1e-3 * e.abs().max(0.1)), "{found:?}");
+    }
+    assert!(modality.sketch(&arrays, 1).unwrap().is_none(), "absent");
+    // Each band from the first to the last time of the object.
+    let closely = modality.closely(&arrays).unwrap().unwrap();
+    closely.check("lc", &modality.spec()).unwrap();
+    let times = valid_row(&closely, "time", 0);
+    assert_eq!((times.len(), times[0], times[times.len() - 1]), (180, -1.0, 1.0));
+    assert_eq!(closely.present, arrays.present);
+    assert!(valid_row(&closely, "time", 1).is_empty());
 }

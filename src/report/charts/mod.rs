@@ -14,6 +14,7 @@ pub(super) mod object;
 mod paint;
 mod planes;
 pub(super) mod prediction;
+pub(super) mod reconstruction;
 pub(super) mod regression;
 pub(super) mod retrieval;
 #[cfg(test)]

@@ -29,15 +29,15 @@ const APART: f64 = 8.0;
 
 /// One drawing.
 pub(in super::super) struct Drawing {
-    title: String,
+    pub(super) title: String,
     /// Colours and what they stand for.
-    key: Vec<(RGBColor, String)>,
+    pub(super) key: Vec<(RGBColor, String)>,
     /// What to know when looking at it.
-    note: String,
-    body: Body,
+    pub(super) note: String,
+    pub(super) body: Body,
 }
 
-enum Body {
+pub(super) enum Body {
     /// Samples.
     Chart(Chart),
     /// Planes of an image, side by side.
@@ -71,7 +71,12 @@ pub(in super::super) fn drawings(measured: &[Measured]) -> (Vec<Drawing>, Vec<(S
     (drawn, undrawn)
 }
 
-fn samples(name: &str, axis: &Quantity, value: &Quantity, groups: &[(String, Vec<Sampled>)]) -> Option<Drawing> {
+pub(super) fn samples(
+    name: &str,
+    axis: &Quantity,
+    value: &Quantity,
+    groups: &[(String, Vec<Sampled>)],
+) -> Option<Drawing> {
     let all = || groups.iter().flat_map(|(_, samples)| samples);
     let scattered = ["time", "phase"].contains(&axis.name.as_str()) || groups.len() > 1;
     let dots = scattered && all().count() <= DOTS;
@@ -176,7 +181,7 @@ fn thinned(mut places: Vec<(f64, Edge)>, (from, to): (f64, f64)) -> Vec<(f64, Ed
 }
 
 /// A colour for each group; where there are more bands than colours, by wavelength from dark to light.
-fn coloured(groups: &[(String, Vec<Sampled>)]) -> Vec<(&(String, Vec<Sampled>), RGBColor)> {
+pub(super) fn coloured(groups: &[(String, Vec<Sampled>)]) -> Vec<(&(String, Vec<Sampled>), RGBColor)> {
     let mut groups: Vec<_> = groups.iter().collect();
     if groups.len() <= CLASSES.len() {
         return groups.into_iter().zip(CLASSES).collect();

@@ -105,6 +105,11 @@ fn half(below: f32, above: f32) -> f32 {
 }
 
 impl Plane {
+    /// The same with another label.
+    pub(super) fn labelled(self, label: impl FnOnce(&str) -> String) -> Self {
+        Self { label: label(&self.label), ..self }
+    }
+
     /// Height where it is drawn, in pixels of the page.
     pub(super) fn tall(&self) -> f64 {
         let longest = self.width.max(self.height()).max(1);

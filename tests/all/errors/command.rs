@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
     BTreeMap::from([
         ("modality", vec!["image", "spectrum", "table", "time_series"]),
-        ("tokenizer", vec!["columns", "observations", "patches", "slices", "time_patches"]),
-        ("trunk", vec!["fused", "towers"]),
-        ("head", vec!["classification", "contrastive", "regression"]),
+        ("tokenizer", vec!["columns", "curve_codec", "observations", "patches", "slices", "time_patches"]),
+        ("trunk", vec!["encoder_decoder", "fused", "towers"]),
+        ("head", vec!["classification", "contrastive", "masked", "regression"]),
         ("probe", vec!["logistic", "neighbours", "ridge"]),
     ])
 }
@@ -25,7 +25,7 @@ fn docs_of_an_unknown_name_offer_the_nearest_or_all() {
     ");
     assert_snapshot!(fails(2, &["docs", "qqqqqq"], &[]), @"
     error: no table or plugin is called `qqqqqq`
-    hint: known names: run, data, image, spectrum, table, time_series, modality, columns, observations, patches, slices, time_patches, fused, towers, classification, contrastive, regression, train, evaluate, probe, logistic, neighbours, ridge, ingest
+    hint: known names: run, data, image, spectrum, table, time_series, modality, columns, curve_codec, observations, patches, slices, time_patches, encoder_decoder, fused, towers, classification, contrastive, masked, regression, train, evaluate, probe, logistic, neighbours, ridge, ingest
     ");
 }
 
@@ -158,7 +158,9 @@ fn the_schema_knows_every_kind() {
     let tables = &schema["properties"];
     let kinds = |choices: &Value| -> Vec<String> {
         let choices = choices["anyOf"].as_array().expect("choices").iter();
-        choices.map(|c| c["properties"]["kind"]["const"].as_str().expect("a kind").to_owned()).collect()
+        // A modality may also be one with a codec of another run, which has no kind.
+        let plugins = choices.filter(|c| c["properties"].get("codec").is_none());
+        plugins.map(|c| c["properties"]["kind"]["const"].as_str().expect("a kind").to_owned()).collect()
     };
     let modality = &tables["modality"]["additionalProperties"];
     let tokenizer = &modality["anyOf"][0]["properties"]["tokenizer"];
@@ -173,6 +175,11 @@ fn the_schema_knows_every_kind() {
         assert_eq!(kinds(choices), expected()[kind], "{kind}");
     }
     assert!(tables["train"]["properties"]["batch"]["description"].is_string());
+    let of_codec = modality["anyOf"].as_array().expect("choices").last().expect("a choice");
+    assert_eq!(of_codec["required"], json!(["codec"]));
+    for key in ["codec", "part", "metadata"] {
+        assert!(of_codec["properties"][key]["description"].is_string(), "{of_codec}");
+    }
     assert!(!schema.to_string().contains("$ref"), "a reference would lead nowhere");
 }
 

@@ -372,7 +372,7 @@ fn a_probe_with_too_few_objects_is_a_note_beside_the_results() {
 #[test]
 fn a_batch_too_small_to_compare_anything_leaves_no_run() {
     assert_snapshot!(Catalogue::good().refused(5, &["train.batch=1"]), @"
-    error: no head gives a loss: looked at 8 batches of 1 objects
+    error: nothing gives a loss: looked at 8 batches of 1 objects
     hint: a head that compares modalities needs objects that have two of them in one batch: raise `train.batch`, or see `panchroma check` for what the data holds
     ");
 }

@@ -1,5 +1,6 @@
 //! What a run does to its folder: same bits, resume, interruption, damage, full disks, and that it learns.
 
+mod codecs; // codecs, alone and in other runs
 mod damage; // checkpoints that can't be used, and what is said about them
 mod determinism; // same seed, same bits
 mod disk; // no room for a checkpoint
@@ -72,6 +73,11 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
+        Self::of(CONFIG)
+    }
+
+    /// With another config than the usual one.
+    fn of(text: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data = folder.path().join("data");
         fs::create_dir(&data).expect("created");
@@ -80,7 +86,7 @@ impl Place {
             fs::copy(from, data.join(name)).expect("copied");
         }
         let config = folder.path().join("tiny.toml");
-        let text = CONFIG.replace("[data]\n", &format!("[data]\npath = {data:?}\n"));
+        let text = text.replace("[data]\n", &format!("[data]\npath = {data:?}\n"));
         fs::write(&config, text).expect("written");
         Self { folder, config }
     }

@@ -119,6 +119,53 @@ inventory::submit! { Descriptor::<dyn Tokenizer> {
     schema: || schemars::schema_for!(Nothing),
     build: |section: &Section, _: &TokenizerContext<'_>| section.read().map(|_: Nothing| Box::new(AsItIs) as _),
 } }
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CodecConfig {
+    /// Whether it has a parameter that it does nothing with.
+    #[serde(default)]
+    idle: bool,
+}
+
+/// A codec of a number: one parameter for those below 1.6, another for those above.
+struct Halves {
+    low: Tensor,
+    high: Tensor,
+}
+
+impl Tokenizer for Halves {
+    fn spec(&self) -> TokenSpec {
+        TokenSpec::codes(2, 1)
+    }
+    fn tokenize(&self, arrays: &Arrays, _context: &Forward) -> Result<Tokens> {
+        let codes: Vec<u32> = arrays.f32("x")?.1.iter().map(|x| u32::from(*x > 1.6)).collect();
+        Tokens::codes(Tensor::from_vec(codes, (arrays.len(), 1), &Device::Cpu)?, arrays.present.clone())
+    }
+    fn learns(&self) -> bool {
+        true
+    }
+    fn learn(&self, arrays: &Arrays, _context: &Forward) -> Result<HeadOutput> {
+        let x = arrays.f32("x")?.1;
+        let high: Vec<f32> = x.iter().map(|x| f32::from(u8::from(*x > 1.6))).collect();
+        let high = Tensor::new(high, &Device::Cpu)?;
+        let told = (high.broadcast_mul(&self.high)? + high.affine(-1.0, 1.0)?.broadcast_mul(&self.low)?)?;
+        let loss = (told - Tensor::new(x, &Device::Cpu)?)?.sqr()?.mean_all()?;
+        Ok(HeadOutput { loss: Some(loss), ..HeadOutput::default() })
+    }
+}
+
+inventory::submit! { Descriptor::<dyn Tokenizer> {
+    name: "guard_codec", summary: "a codec", origin: "test", example: "",
+    schema: || schemars::schema_for!(CodecConfig),
+    build: |section: &Section, context: &TokenizerContext<'_>| {
+        let CodecConfig { idle } = section.read()?;
+        let make = |name: &str| context.parameters.get(name, &[1], Init::Constant(0.3), Decay::No);
+        if idle {
+            make("idle")?;
+        }
+        Ok(Box::new(Halves { low: make("low")?, high: make("high")? }))
+    },
+} }
 inventory::submit! { Descriptor::<dyn Head> {
     name: "guard_label", summary: "a label", origin: "test", example: "target = \"y\"\n",
     schema: || schemars::schema_for!(LabelConfig),
@@ -131,16 +178,27 @@ inventory::submit! { Descriptor::<dyn Head> {
 /// What the guard says of 2,000 objects in batches of 64, of which each has `a` and `often`, number 1,500 has `b` and `known`, and number
 /// 1,700 has `seldom`.
 fn guard(heads: &str) -> Result<Vec<String>> {
-    let text = format!(
+    guarded(&format!(
         "[run]\nname = \"guard\"\n[data]\npath = \"none\"\n\
          [modality.a]\nkind = \"guard_number\"\ncolumn = \"a\"\ntokenizer = {{ kind = \"guard_token\" }}\n\
          [modality.a.metadata.known]\nencoder = \"log\"\nsmallest = 1\nlargest = 100\n\
          [modality.b]\nkind = \"guard_number\"\ncolumn = \"b\"\ntokenizer = {{ kind = \"guard_token\" }}\n\
          [trunk]\nkind = \"fused\"\nwidth = 8\ndepth = 1\nheads = 1\npool = \"mean\"\n\
          [train]\nbatch = 64\nmax_steps = 1\n{heads}"
-    );
+    ))
+}
+
+/// What the guard says of a codec of `a`, on the same objects.
+fn guard_codec(tokenizer: &str) -> Result<Vec<String>> {
+    guarded(&format!(
+        "[run]\nname = \"guard\"\n[data]\npath = \"none\"\n[train]\nbatch = 64\nmax_steps = 1\n\
+         [modality.a]\nkind = \"guard_number\"\ncolumn = \"a\"\ntokenizer = {{ kind = \"guard_codec\"{tokenizer} }}\n"
+    ))
+}
+
+fn guarded(text: &str) -> Result<Vec<String>> {
     let registry = Registry::linked()?;
-    let experiment = Experiment::read(Document::parse("guard.toml", &text)?, &registry)?;
+    let experiment = Experiment::read(Document::parse("guard.toml", text)?, &registry)?;
     let model = Model::new(&experiment, &registry, &Device::Cpu)?;
     let column = |value: fn(usize) -> Option<f64>| Arc::new((0..2000).map(value).collect::<Float64Array>()) as ArrayRef;
     let one = |i: usize| (i == 1500).then_some(2.0);
@@ -171,6 +229,14 @@ fn what_one_object_of_2000_has_stops_nothing_and_is_named() {
 }
 
 #[test]
+fn what_a_codec_sees_late_is_no_dead_parameter() {
+    // Numbers above 1.6 come first in batch 26.
+    assert_eq!(guard_codec("").expect("alive"), Vec::<String>::new());
+    let error = guard_codec(", idle = true").expect_err("dead").to_string();
+    assert_eq!(error, "parameter `codec.a.idle` gets no gradient from [modality.a.tokenizer]");
+}
+
+#[test]
 fn what_no_head_looks_at_is_dead_however_rare() {
     let error = guard(&format!("{OFTEN}blind = \"b\"\n")).expect_err("dead").to_string();
     assert_eq!(error, "parameter `embed.b.values.bias` gets no gradient from [head.often]");
@@ -194,5 +260,5 @@ fn of_a_head_without_any_label_nothing_is_known() {
     expected.push("head.never.weight");
     assert_eq!(guard(&format!("{OFTEN}{never}")).expect("not dead"), expected);
     let error = guard(&never).expect_err("nothing to learn").to_string();
-    assert_eq!(error, "no head gives a loss: looked at 8 batches of 64 objects");
+    assert_eq!(error, "nothing gives a loss: looked at 8 batches of 64 objects");
 }
