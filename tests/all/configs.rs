@@ -3,6 +3,7 @@
 use crate::support::{ROOT, fails, succeeds};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -126,7 +127,7 @@ fn the_tiny_aion_is_checked_trains_and_embeds() {
     };
     let (before, after) = (weights(&run, 2), weights(&second, 1));
     assert_eq!(before.len(), after.len());
-    for (name, tensor) in before {
+    for (name, tensor) in BTreeMap::from_iter(before) {
         let off = (&tensor - &after[&name]).and_then(|d| d.abs()?.max_all()?.to_scalar::<f32>()).expect("a number");
         assert!(off < 1e-6, "{name}: {off}");
     }
