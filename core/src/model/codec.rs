@@ -42,6 +42,11 @@ struct Kept {
 }
 
 impl Trained {
+    /// Whether the run in `folder` has the same weights.
+    pub(crate) fn is_in(&self, folder: &Path) -> bool {
+        weights_of(folder).and_then(|weights| hash(&weights)).is_ok_and(|own| own == self.sha256)
+    }
+
     pub(super) fn to_json(&self) -> Value {
         serde_json::json!(Kept { sha256: self.sha256.clone() })
     }

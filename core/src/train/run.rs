@@ -91,7 +91,7 @@ impl RunFolder {
     pub(super) fn keep_codecs(&self, model: &Model) -> Result<()> {
         for (modality, codec) in model.trained_codecs() {
             let own = Self::new(&self.path.join(CODECS).join(modality));
-            if own.path == codec.run || own.checkpoints().is_dir() {
+            if own.path == codec.run || codec.is_in(&own.path) {
                 continue;
             }
             let weights = weights_of(&codec.run)?;
@@ -108,14 +108,18 @@ impl RunFolder {
             for (file, copy) in copies {
                 fs::copy(&file, &copy).map_err(Error::io("copy", &file))?;
             }
+            if own.path.is_dir() {
+                fs::remove_dir_all(&own.path).map_err(Error::io("remove", &own.path))?;
+            }
             fs::rename(&partial, &own.path).map_err(Error::io("create", &own.path))?;
         }
         Ok(())
     }
 
-    /// Removes what a run writes and nothing else: a wrong `run.output` must not cost anybody a folder.
+    /// Removes what a run writes and nothing else: a wrong `run.output` must not cost anybody a folder. Copies of codecs stay, as the new run
+    /// may have been made of them; [`Self::keep_codecs`] replaces those that it was not.
     fn clear(&self) -> Result<()> {
-        let names = ["checkpoints", CODECS, "log.jsonl", "results.json", "report.html", "report.json", "config.toml"];
+        let names = ["checkpoints", "log.jsonl", "results.json", "report.html", "report.json", "config.toml"];
         let mut written: Vec<PathBuf> = names.iter().map(|name| self.path.join(name)).collect();
         let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
         let events = entries.filter(|e| e.file_name().to_string_lossy().starts_with("events.out.tfevents."));
