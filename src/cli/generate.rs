@@ -70,7 +70,7 @@ pub(super) struct GenerateArgs {
     #[arg(long, value_name = "N", default_value_t = 8)]
     steps: usize,
     /// Logits are divided by this; 0 takes the most probable code
-    #[arg(long, value_name = "T", default_value_t = 1.0)]
+    #[arg(long, value_name = "T", default_value_t = 1.0, allow_negative_numbers = true)]
     temperature: f64,
     /// Draw only from so many of the most probable codes; 0 for all
     #[arg(long, value_name = "K", default_value_t = 0)]

@@ -98,7 +98,7 @@ fn every_config_is_checked_trains_and_leaves_a_run_that_works() {
             assert_eq!(said["with"], serde_json::json!({ "lightcurve": 309 }));
             let nowhere = folder.path().join("nowhere");
             let out = nowhere.join("embeddings.parquet").display().to_string();
-            let text = fails(4, &["embed", &run_name, "--out", &out], &[(&nowhere, "NOWHERE")]);
+            let text = fails(1, &["embed", &run_name, "--out", &out], &[(&nowhere, "NOWHERE")]);
             assert!(text.starts_with("error: can't write to `NOWHERE`\ncaused by: "), "{text}");
         }
     }

@@ -351,9 +351,23 @@ impl Tokenizer for Codes {
             name: name.clone(),
             unit: String::new(),
             centres: codec.values().iter().map(|x| f64::from(*x)).collect(),
-            edges: codec.edges().into_iter().map(f64::from).collect(),
+            edges: self.with_width(codec.edges().into_iter().map(f64::from).collect()),
         };
         self.names.iter().zip(&self.codecs).map(of).collect()
+    }
+}
+
+impl Codes {
+    /// Edges of which the first bin, which holds all below the first value of a logarithmic grid, is as wide as the next: a density needs
+    /// a width.
+    fn with_width(&self, mut edges: Vec<f64>) -> Vec<f64> {
+        if let (Rule::Grid { spacing: GridSpacing::Log, .. }, [first, second, third, ..]) =
+            (&self.rule, edges.as_mut_slice())
+            && *first >= *second
+        {
+            *first = *second * (*second / *third);
+        }
+        edges
     }
 }
 

@@ -84,7 +84,8 @@ fn a_logarithmic_grid_has_equal_ratios_and_starts_at_the_least_positive_value() 
         fitted_tokenizer("kind = \"grid_codes\"\nspacing = \"log\"\ncodes = 4", &*modality, &objects.rows());
     let edges = tokenizer.bins().remove(0).edges;
     let ratio = (10.0_f64 / 0.02).powf(1.0 / 3.0);
-    for (edge, power) in edges.iter().zip([0, 0, 1, 2, 3]) {
+    // The first bin, which holds all below the grid, is as wide as the next.
+    for (edge, power) in edges.iter().zip([-1, 0, 1, 2, 3]) {
         assert!((edge / (0.02 * ratio.powi(power)) - 1.0).abs() < 1e-5, "{edges:?}");
     }
 }
