@@ -47,7 +47,13 @@ fn every_config_is_checked_trains_and_leaves_a_run_that_works() {
         // A codec is trained without a trunk.
         let codec = config.contains("configs/codecs/");
         let small = SMALL.iter().filter(|set| !codec || !set.starts_with("trunk."));
-        let mut settings: Vec<String> = small.map(|s| (*s).to_owned()).collect();
+        // An encoder-decoder has two depths.
+        let depth = if fs::read_to_string(&config).expect("a config").contains("\"encoder_decoder\"") {
+            "trunk.encoder_depth="
+        } else {
+            "trunk.depth="
+        };
+        let mut settings: Vec<String> = small.map(|s| s.replace("trunk.depth=", depth)).collect();
         settings.push(format!("run.output={run_name:?}"));
 
         let plan: Value = json(&succeeds(&with_settings(&["check", &config, "--json"], &settings)));
