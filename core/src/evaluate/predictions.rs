@@ -244,8 +244,8 @@ impl Set<'_> {
                 log_likelihood: scores.mean(&places, with, |s, i| s.model[i]),
                 marginal: places.iter().map(|i| scores.marginal[*i]).sum::<f64>() / places.len() as f64,
                 gain: scores.mean(&places, with, |s, i| s.model[i] - s.marginal[i]),
-                r2: scores.of(&places, with, |t, p| metrics::r2(t, p), &scores.predicted),
-                rmse: scores.of(&places, with, |t, p| metrics::rmse(t, p), &scores.predicted),
+                r2: scores.of(&places, with, metrics::r2, &scores.predicted),
+                rmse: scores.of(&places, with, metrics::rmse, &scores.predicted),
                 coverage68: scores.mean(&places, with, |s, i| s.inside(i, &s.central68)),
                 coverage95: scores.mean(&places, with, |s, i| s.inside(i, &s.central95)),
                 baseline: baseline.as_ref().map(|own| BaselineResult {
@@ -253,8 +253,8 @@ impl Set<'_> {
                     features: own.features,
                     gain: scores.mean(&places, with, |s, i| s.baseline[i] - s.marginal[i]),
                     advantage: scores.mean(&places, with, |s, i| s.model[i] - s.baseline[i]),
-                    r2: scores.of(&places, with, |t, p| metrics::r2(t, p), &own.predicted),
-                    rmse: scores.of(&places, with, |t, p| metrics::rmse(t, p), &own.predicted),
+                    r2: scores.of(&places, with, metrics::r2, &own.predicted),
+                    rmse: scores.of(&places, with, metrics::rmse, &own.predicted),
                 }),
             };
             into.results.predictions.push(result);
