@@ -172,7 +172,7 @@ fn samples(folder: &Path, run: &str) {
         (0..batch.num_rows()).map(|i| (ids.value(i).to_owned(), samples.value(i), z[i])).collect()
     };
     let all = ask(&["--predict", "more,z", "--schedule", "roar", "--steps", "2", "--limit", "40"]);
-    assert!(all.num_rows() > 30 && all.num_rows() % 3 == 0, "{} rows", all.num_rows());
+    assert!(all.num_rows() > 30 && all.num_rows() % 3 == 0);
     assert!(numbers(&all, "more.peak_mag").iter().all(Option::is_some));
     let all = drawn(&all);
     assert_eq!(all.iter().map(|row| row.1).take(4).collect::<Vec<_>>(), [0, 1, 2, 0]);
@@ -220,7 +220,7 @@ fn mistakes(folder: &Path, run: &str) {
         (2, &["--given", "z", "--likelihood", "spectrum"], "modalities of scalars: z, more"),
         (2, &["--given", "z", "--likelihood", "more"], "name one of its columns: ebv, peak_mag"),
         (2, &["--given", "z", "--predict", "spectrum", "--schedule", "maskgit"], "take the schedule `one_step`"),
-        (2, &["--given", "z", "--predict", "more", "--temperature", "-1"], "`temperature` must be 0 or more"),
+        (2, &["--given", "z", "--predict", "more", "--top-p", "0"], "`top-p` must be above 0 and at most 1"),
         (2, &["--given", "z", "--predict", "more", "--object", "nobody"], "no object `nobody`"),
         (2, &["--given", "z"], "--predict"),
     ] {

@@ -109,10 +109,7 @@ fn decoded(
         return Ok(bins.iter().enumerate().map(column).collect());
     }
     let rows: Vec<usize> = generated.objects.iter().flat_map(|i| std::iter::repeat_n(*i, generated.samples)).collect();
-    let like = match batch.arrays.get(target).filter(|_| work.args.as_measured) {
-        Some(arrays) => Some(arrays.take(&rows)),
-        None => None,
-    };
+    let like = batch.arrays.get(target).filter(|_| work.args.as_measured).map(|arrays| arrays.take(&rows));
     let Some(arrays) = work.model.reconstruct(target, tokens, like.as_ref())? else { return Ok(Vec::new()) };
     Ok(fields(target, &arrays, like.as_ref()))
 }

@@ -69,7 +69,7 @@ fn scatter(plot: &PredictionPlot) -> Result<Option<Figure>> {
 
 /// How often the truth lies at which share of the posterior: flat if the widths are right.
 fn ranks(plot: &PredictionPlot) -> Result<Option<Figure>> {
-    let mut counts = vec![0_usize; BARS];
+    let mut counts = [0_usize; BARS];
     for share in plot.below.iter().filter(|share| share.is_finite()) {
         let bar = ((share * BARS as f64) as usize).min(BARS - 1);
         counts[bar] += 1;
