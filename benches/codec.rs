@@ -2,6 +2,8 @@
 //!
 //! `codec spectrum [encode|decode]` prints the median time of a batch.
 
+#![expect(clippy::print_stdout, reason = "what it measured is its output")]
+
 use candle_core::{Device, Tensor};
 use panchroma_core::{Parameters, Result, ops};
 use panchroma_spectrum::codec::{MaskRule, Spectra, SpectrumCodec, SpectrumCodecConfig};

@@ -84,7 +84,7 @@ fn read(path: &Path) -> RecordBatch {
 }
 
 fn numbers(batch: &RecordBatch, name: &str) -> Vec<Option<f64>> {
-    let column = batch.column_by_name(name).unwrap_or_else(|| panic!("{name} of {:?}", batch.schema()));
+    let column = batch.column_by_name(name).expect(name);
     column.as_primitive::<Float64Type>().iter().collect()
 }
 
@@ -147,7 +147,7 @@ fn posteriors(folder: &Path, run: &str) {
         let own = posterior.value(row);
         let own = own.as_primitive::<arrow_array::types::Float32Type>();
         assert!((own.values().iter().sum::<f32>() - 1.0).abs() < 1e-4);
-        let [Some(mean), Some(low), Some(high)] = [mean[row], low[row], high[row]] else { panic!("a number") };
+        let [Some(mean), Some(low), Some(high)] = [mean[row], low[row], high[row]] else { unreachable!("a number") };
         assert!(edges[0] <= low && low < mean && mean < high && high <= edges[16]);
     }
     assert!(truth.iter().flatten().count() > 50 && said["truth"]["r2"].is_number());

@@ -1,7 +1,5 @@
 //! The configs of AION's sizes are read, and are what their comments say.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
-
 use panchroma_aion::modalities::{AION_KINDS, AionKind};
 use panchroma_core::config::Document;
 use panchroma_core::trunk::EncoderDecoderConfig;

@@ -93,7 +93,7 @@ fn catalogue(inputs: &HashMap<String, Tensor>, bands: &[&str]) -> Rows {
 }
 
 fn codes(tokens: &Tokens) -> Vec<u32> {
-    let TokenValues::Codes(codes) = &tokens.values else { panic!("codes") };
+    let TokenValues::Codes(codes) = &tokens.values else { unreachable!("codes") };
     codes.flatten_all().unwrap().to_vec1().unwrap()
 }
 

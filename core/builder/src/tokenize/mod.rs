@@ -2,7 +2,7 @@
 //! in place of the measurements.
 //!
 //! Loader threads make the codes, batch after batch in the order of the catalogue; the columns that are kept are read beside them
-//! ([`kept`]); both are written as sorted pieces below `OUT.partial` and noted in a journal there, so that the same command goes on
+//! (`kept`); both are written as sorted pieces below `OUT.partial` and noted in a journal there, so that the same command goes on
 //! where an interrupted one stopped. Then [`crate::hats::assemble`] makes the catalogue, in the tiles of the old one.
 
 mod codes;

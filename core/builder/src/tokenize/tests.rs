@@ -190,7 +190,7 @@ fn flux(i: usize) -> Option<Vec<Option<f32>>> {
     match i % 5 {
         0 => None,
         // Present without one value.
-        1 if i % 3 == 0 => Some(vec![]),
+        1 if i.is_multiple_of(3) => Some(vec![]),
         2 => Some(vec![None, Some(value(1)), None]),
         _ => Some((0..LENGTH).map(|place| Some(value(place))).collect()),
     }
@@ -198,7 +198,7 @@ fn flux(i: usize) -> Option<Vec<Option<f32>>> {
 
 /// A catalogue in a few tiles, or, without places, a folder of files.
 fn catalogue(out: &Path, places: bool) {
-    let list = ListArray::from_iter_primitive::<Float32Type, _, _>((0..OBJECTS).map(|i| flux(i)));
+    let list = ListArray::from_iter_primitive::<Float32Type, _, _>((0..OBJECTS).map(flux));
     let list = arrow_cast::cast(&list, &crate::files::nest::list_of(DataType::Float32)).expect("lists");
     let inner = Field::new("flux", list.data_type().clone(), true);
     let toy = arrow_array::StructArray::from(vec![(Arc::new(inner), list)]);
