@@ -7,6 +7,9 @@ that package and torch.
 import sys
 import time
 
+# Its folder comes first in the path, and a file there has the package's name.
+sys.path.pop(0)
+
 import torch
 from aion.codecs.spectrum import SpectrumCodec
 from aion.modalities import Spectrum
