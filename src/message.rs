@@ -77,6 +77,7 @@ impl<'a> InData<'a> {
     fn of(error: &'a Error) -> Self {
         match error {
             Error::Data(data) => Self::of_data(data),
+            Error::Foreign(plugin) => Self { object: plugin.object(), ..Self::default() },
             Error::Io { path, .. } => Self { file: Some(path), ..Self::default() },
             _ => Self::default(),
         }

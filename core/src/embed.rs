@@ -4,8 +4,11 @@
 //! There is no index position anywhere: what tells tokens apart is where and when they were
 //! measured. The bias of a projection is the modality's own vector.
 
-use crate::{Decay, Encoding, Init, Parameters, Result, Segment, TokenKind, TokenSpec, TokenValues, Tokens, ops};
+use crate::{
+    Decay, Encoding, Init, Layer, Parameters, Result, Segment, TokenKind, TokenSpec, TokenValues, Tokens, ops,
+};
 use candle_core::{DType, Device, Tensor};
+use std::sync::Arc;
 
 /// Embeds the tokens of one modality.
 #[derive(Clone, Debug)]
@@ -19,8 +22,18 @@ pub struct Embed {
 
 #[derive(Clone, Debug)]
 enum Values {
-    Patches { weight: Tensor, bias: Tensor },
+    Patches { weight: Tensor, bias: Tensor, layer: Option<SharedLayer> },
     Codes { table: Tensor, modality: Tensor },
+}
+
+/// A layer of a tokenizer.
+#[derive(Clone)]
+struct SharedLayer(Arc<dyn Layer>);
+
+impl std::fmt::Debug for SharedLayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a layer to {} values", self.0.outputs())
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -37,11 +50,29 @@ impl Embed {
     /// # Errors
     /// If a parameter exists already.
     pub fn new(modality: &str, spec: &TokenSpec, width: usize, parameters: &Parameters) -> Result<Self> {
+        Self::with_layer(modality, spec, None, width, parameters)
+    }
+
+    /// The same, of patches that go through `layer` first.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_layer(
+        modality: &str,
+        spec: &TokenSpec,
+        layer: Option<Arc<dyn Layer>>,
+        width: usize,
+        parameters: &Parameters,
+    ) -> Result<Self> {
         let values = match spec.kind {
-            TokenKind::Patches { width: patch } => Values::Patches {
-                weight: parameters.get("values.weight", &[width, patch], Init::fan_in(patch), Decay::Yes)?,
-                bias: parameters.get("values.bias", &[width], Init::Zeros, Decay::No)?,
-            },
+            TokenKind::Patches { width: patch } => {
+                let patch = layer.as_ref().map_or(patch, |layer| layer.outputs());
+                Values::Patches {
+                    weight: parameters.get("values.weight", &[width, patch], Init::fan_in(patch), Decay::Yes)?,
+                    bias: parameters.get("values.bias", &[width], Init::Zeros, Decay::No)?,
+                    layer: layer.map(SharedLayer),
+                }
+            }
             TokenKind::Codes { vocabulary } => Values::Codes {
                 table: parameters.get("codes", &[vocabulary, width], Init::Normal { std: 1.0 }, Decay::No)?,
                 modality: parameters.get("modality", &[width], Init::Normal { std: 0.02 }, Decay::No)?,
@@ -116,8 +147,12 @@ impl Embed {
         };
         let n = rows.len();
         let mut x = match (&self.values, &tokens.values) {
-            (Values::Patches { weight, bias }, TokenValues::Patches(v)) => {
-                ops::linear(&own(v)?.to_device(device)?.to_dtype(self.activations)?, weight, Some(bias))?
+            (Values::Patches { weight, bias, layer }, TokenValues::Patches(v)) => {
+                let mut patches = own(v)?.to_device(device)?;
+                if let Some(SharedLayer(layer)) = layer {
+                    patches = layer.forward(&patches.flatten_to(1)?)?.reshape((n, t, ()))?;
+                }
+                ops::linear(&patches.to_dtype(self.activations)?, weight, Some(bias))?
             }
             (Values::Codes { table, modality }, TokenValues::Codes(codes)) => {
                 let codes = own(codes)?;

@@ -8,6 +8,7 @@ use crate::config::{ConfigError, Place, suggestion};
 use crate::data::DataError;
 use crate::device::DeviceError;
 use crate::generate::GenerateError;
+use crate::plugins::PluginError;
 use crate::train::{CheckpointError, TrainError};
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,9 @@ pub enum Error {
     /// What is to be generated can't be.
     #[error(transparent)]
     Generate(#[from] Box<GenerateError>),
+    /// A plugin of a shared library is at fault.
+    #[error(transparent)]
+    Foreign(#[from] Box<PluginError>),
     /// Two plugins claim one name.
     #[error("two plugins register the {kind} `{name}`: {first} and {second}")]
     DuplicatePlugin {
@@ -134,6 +138,7 @@ impl Error {
             Self::Train(e) => e.hint(),
             Self::Device(e) => Some(e.hint()),
             Self::Generate(e) => e.hint(),
+            Self::Foreign(e) => e.hint(),
             Self::DuplicatePlugin { .. } => Some("leave one of the two out, or ask its author to rename it".into()),
             Self::UnknownName { name, known, .. } => {
                 Some(suggestion(name, "names", known).unwrap_or_else(|| format!("known names: {}", known.join(", "))))
@@ -164,7 +169,7 @@ impl Error {
     }
 
     /// Exit code of the command line: 2 config or command line, 3 data, 4 checkpoint or run folder, 5 training,
-    /// 130 interrupted, 1 anything else.
+    /// 6 a plugin, 130 interrupted, 1 anything else.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -177,6 +182,8 @@ impl Error {
             Self::Data(_) | Self::NotFinite { .. } => 3,
             Self::Checkpoint(_) => 4,
             Self::Train(_) | Self::Shape { .. } => 5,
+            Self::Foreign(e) if matches!(**e, PluginError::Load { .. }) => 2,
+            Self::Foreign(_) => 6,
             Self::Interrupted | Self::Stopped { .. } => 130,
             _ => 1,
         }
@@ -194,4 +201,4 @@ macro_rules! boxed {
     )* };
 }
 boxed! { ConfigError => Config, DataError => Data, CheckpointError => Checkpoint, TrainError => Train, DeviceError => Device,
-GenerateError => Generate }
+GenerateError => Generate, PluginError => Foreign }

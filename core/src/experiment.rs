@@ -4,7 +4,7 @@ use crate::config::{Document, Section};
 use crate::data::DataConfig;
 use crate::evaluate::{EvaluateConfig, PredictTask, ProbeTask};
 use crate::train::TrainConfig;
-use crate::{Registry, Result};
+use crate::{PluginsConfig, Registry, Result};
 use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,8 @@ struct Tables {
     probe: Option<IgnoredAny>,
     #[serde(default)]
     predict: Option<IgnoredAny>,
+    #[serde(default)]
+    plugins: Option<IgnoredAny>,
 }
 
 /// A config, read and checked as far as that goes without building plugins.
@@ -70,6 +72,8 @@ pub struct Experiment {
     pub probes: Vec<ProbeTask>,
     /// `[predict.*]`.
     pub predictions: Vec<PredictTask>,
+    /// `[plugins]`.
+    pub plugins: PluginsConfig,
     /// The run that it was read from, if it was.
     pub folder: Option<PathBuf>,
 }
@@ -109,7 +113,8 @@ impl Experiment {
             .collect::<Result<_>>()?;
         let data = DataConfig::read(&table("data")?)?;
         let train = TrainConfig::read(&table("train")?)?;
-        Ok(Self { run, data, train, evaluate, probes, predictions, document, folder: None })
+        let plugins = PluginsConfig::of(&document)?;
+        Ok(Self { run, data, train, evaluate, probes, predictions, plugins, document, folder: None })
     }
 
     /// The whole config.

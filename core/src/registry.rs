@@ -6,7 +6,7 @@
 
 use crate::config::ConfigError;
 use crate::{
-    Error, Head, HeadContext, Modality, ModalityContext, Probe, ProbeContext, Result, Section, Tokenizer,
+    Error, Head, HeadContext, Library, Modality, ModalityContext, Probe, ProbeContext, Result, Section, Tokenizer,
     TokenizerContext, Trunk, TrunkContext,
 };
 use schemars::Schema;
@@ -57,7 +57,8 @@ kinds! {
     dyn Probe => "probe", ProbeContext;
 }
 
-type Build<T> = Arc<dyn for<'a> Fn(&Section, &<T as Kind>::Context<'a>) -> Result<Box<T>> + Send + Sync>;
+/// What builds a plugin from its table.
+pub type Build<T> = Arc<dyn for<'a> Fn(&Section, &<T as Kind>::Context<'a>) -> Result<Box<T>> + Send + Sync>;
 
 /// One entry of a [`Catalogue`].
 pub struct Entry<T: Kind + ?Sized> {
@@ -69,7 +70,10 @@ pub struct Entry<T: Kind + ?Sized> {
     pub example: String,
     /// JSON schema of its config.
     pub schema: Schema,
-    build: Build<T>,
+    /// The shared library that it comes from, if it does.
+    pub library: Option<Arc<Library>>,
+    /// Builds it from its table.
+    pub build: Build<T>,
 }
 
 /// The plugins of one kind, by name.
@@ -87,6 +91,7 @@ impl<T: Kind + ?Sized> Catalogue<T> {
                 origin: d.origin.into(),
                 example: d.example.into(),
                 schema: (d.schema)(),
+                library: None,
                 build: Arc::new(move |section: &Section, context: &T::Context<'_>| build(section, context)),
             };
             this.add(d.name, entry)?;

@@ -5,7 +5,9 @@
 //! its own is a codec: it is trained in a stage of its own ([`Tokenizer::learn`]) and only used after that.
 
 use crate::{Arrays, ArraysSpec, Forward, HeadOutput, Parameters, Result, TokenSpec, Tokens};
+use candle_core::Tensor;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// What a tokenizer may know while it is built.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +31,18 @@ pub struct Bins {
     pub centres: Vec<f64>,
     /// Borders between codes, one more than there are codes: the outer ones are the ends of what was seen.
     pub edges: Vec<f64>,
+}
+
+/// A differentiable map of the values of single tokens.
+pub trait Layer: Send + Sync {
+    /// Values per token that it gives.
+    fn outputs(&self) -> usize;
+
+    /// `[N, P]` f32, patches of N tokens -> `[N, outputs]`, differentiable in parameters and patches.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    fn forward(&self, patches: &Tensor) -> Result<Tensor>;
 }
 
 /// Turns arrays into tokens. `continuous` ones give patches of values, `discrete` ones codes.
@@ -100,6 +114,12 @@ pub trait Tokenizer: Send + Sync {
     /// Whether this is a codec that is trained by gradient.
     fn learns(&self) -> bool {
         false
+    }
+
+    /// A map with parameters that the patches go through before they are embedded. Its parameters were made when this was built, from
+    /// [`TokenizerContext::parameters`]. `None`, the default: patches are embedded as they are.
+    fn layer(&self) -> Option<Arc<dyn Layer>> {
+        None
     }
 
     /// What the codes of each token stand for, where each token is a scalar; empty elsewhere.

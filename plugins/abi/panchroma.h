@@ -132,6 +132,7 @@ typedef struct PanchromaField {
     const char *unit; /* empty for a pure number */
     uint32_t axis_count;
     uint32_t axes[PANCHROMA_MAX_AXES]; /* numbers of axes */
+    uint32_t reserved;
 } PanchromaField;
 
 /* What a modality's arrays look like, handed to what reads them. */
@@ -145,8 +146,8 @@ typedef struct PanchromaArraysInfo {
     uint32_t valid_axes[PANCHROMA_MAX_AXES];
 } PanchromaArraysInfo;
 
-/* Arrays of a batch of rows. Who fills them starts with `present` and `valid` 0. An object without the measurement keeps
- * that. Every value at a place that is valid must be finite; what stands at other places means nothing. */
+/* Arrays of a batch of rows. Where a plugin fills them, the host has set `present` and `valid` to 0. An object without the
+ * measurement keeps that. Every value at a place that is valid must be finite; what stands at other places means nothing. */
 typedef struct PanchromaArrays {
     uint32_t size;
     uint32_t field_count;
@@ -176,7 +177,8 @@ typedef struct PanchromaData {
     uint32_t reserved;
     const uint8_t *present; /* [B] */
     /* [depth], outermost first: list i of a level has the elements offsets[level][i] to offsets[level][i + 1] of the
-     * level below; those of the last level are values. offsets[0] has B + 1 entries. Without lists, value i is row i's. */
+     * level below; those of the last level are values. Each level begins with 0 and rises; the first has B + 1 entries, each
+     * other one more than the last entry of the level above. Without lists, value i is row i's. */
     const uint64_t *const *offsets;
     const void *values;    /* float, double, uint8_t or PanchromaText, by `type` */
     uint64_t value_count;
@@ -208,6 +210,7 @@ typedef struct PanchromaRows {
 /* Promises and wishes of a component. */
 #define PANCHROMA_DETERMINISTIC 1u /* the same arguments give the same bits */
 #define PANCHROMA_RANDOM 2u        /* wants PanchromaRows.random in training */
+#define PANCHROMA_ON_CUDA 4u       /* of tokenizers and heads: may be given tensors on a CUDA device; else all are on the CPU */
 
 /* What a component may know while it is made. */
 typedef struct PanchromaRequest {
@@ -310,7 +313,7 @@ typedef struct PanchromaCoordinate {
     uint32_t metadata; /* 1: says how the measurement was made, not where the token stands */
 } PanchromaCoordinate;
 
-/* Tokens of a batch. Who fills them starts with `valid` 0. */
+/* Tokens of a batch. Where a plugin fills them, the host has set `valid` to 0. */
 typedef struct PanchromaTokens {
     uint32_t size;
     uint32_t reserved;
@@ -366,7 +369,8 @@ typedef struct PanchromaParameter {
     uint64_t shape[PANCHROMA_MAX_AXES];
 } PanchromaParameter;
 
-/* What a computation may depend on besides its inputs. */
+/* What a computation may depend on besides its inputs. Every tensor of a computation is f32, none is NULL unless that is
+ * said, and all are on one device. */
 typedef struct PanchromaCompute {
     uint32_t size;
     uint32_t mode;

@@ -45,6 +45,7 @@ const EXIT_CODES: &str = "Exit codes:
   3  the data is wrong
   4  a run folder or checkpoint is wrong
   5  training can't go on (loss not finite, a parameter without gradient, shapes that disagree)
+  6  a plugin of a shared library failed
   130  interrupted; `train --resume`, or `tokenize` or `data ingest` again, goes on";
 
 #[derive(Subcommand)]

@@ -199,7 +199,7 @@ impl Rows {
         }
     }
 
-    fn column(&self, path: &str) -> Result<Option<Extracted>> {
+    pub(super) fn column(&self, path: &str) -> Result<Option<Extracted>> {
         let column = extract(&self.columns, path)?;
         if let (None, Some(asked)) = (&column, &self.asked)
             && !asked.contains_key(path)
@@ -210,7 +210,7 @@ impl Rows {
         Ok(column)
     }
 
-    fn wrong(&self, path: &str, expected: String, column: &Extracted) -> crate::Error {
+    pub(super) fn wrong(&self, path: &str, expected: String, column: &Extracted) -> crate::Error {
         let found = super::extract::nested(column.leaf.data_type(), column.offsets.len());
         DataError::ColumnType {
             file: None,

@@ -61,6 +61,13 @@ impl BadRows {
                 }
                 _ => Err(error),
             },
+            (Error::Foreign(plugin), BadRowsPolicy::Absent) => match plugin.object() {
+                Some(object) if rows.ids().iter().any(|id| id == object) => {
+                    self.lock().insert((modality.into(), object.into()), (plugin.to_string(), false));
+                    Ok(())
+                }
+                _ => Err(error),
+            },
             _ => Err(error),
         }
     }

@@ -24,8 +24,8 @@ use crate::random;
 use crate::sketch::Sketch;
 use crate::tokens::Forward;
 use crate::{
-    Arrays, Batch, Bins, Column, Error, Experiment, Features, HeadOutput, Masks, Mode, Parameters, PrepareContext,
-    Registry, Result, Rows, TokenSpec, Tokens, View,
+    Arrays, Batch, Bins, Column, Error, Experiment, Features, HeadOutput, LibraryId, Masks, Mode, Parameters,
+    PrepareContext, Registry, Result, Rows, Section, TokenSpec, Tokens, View,
 };
 use candle_core::{Device, Tensor};
 use serde_json::Value;
@@ -47,6 +47,7 @@ pub struct Model {
     parameters: Parameters,
     seed: u64,
     bad_rows: BadRows,
+    libraries: BTreeMap<String, LibraryId>,
 }
 
 impl Model {
@@ -66,7 +67,8 @@ impl Model {
         let network = match (root.section("trunk")?, learning) {
             (Some(trunk), None) => {
                 let specs: Vec<(String, TokenSpec)> = parts.iter().map(|p| (p.name.clone(), p.spec.clone())).collect();
-                Some(Network::new(&trunk, &specs, experiment, registry, &parameters)?)
+                let layers = parts.iter().map(|p| p.tokenizer.layer()).collect();
+                Some(Network::new(&trunk, &specs, layers, experiment, registry, &parameters)?)
             }
             (Some(_), Some(learning)) => {
                 let (name, section) = &sections[learning];
@@ -97,7 +99,14 @@ impl Model {
             }
         }
         let bad_rows = BadRows::new(experiment.data.bad_rows);
-        Ok(Self { parts, network, parameters, seed: experiment.run.seed, bad_rows })
+        let libraries = libraries(&parts, &root.sections("head")?, registry);
+        Ok(Self { parts, network, parameters, seed: experiment.run.seed, bad_rows, libraries })
+    }
+
+    /// The plugins of shared libraries that it uses, by name.
+    #[must_use]
+    pub fn libraries(&self) -> &BTreeMap<String, LibraryId> {
+        &self.libraries
     }
 
     /// The trainable parameters.
@@ -339,4 +348,13 @@ impl Model {
     pub fn predict(&self, batch: &Batch, masks: &Masks, context: &Forward) -> Result<Vec<(String, HeadOutput)>> {
         self.network()?.predict_with(batch, masks, context)
     }
+}
+
+/// The shared libraries that modalities, tokenizers and heads come from.
+fn libraries(parts: &[Part], heads: &[(String, Section)], registry: &Registry) -> BTreeMap<String, LibraryId> {
+    let of_modalities = parts.iter().filter_map(|p| registry.modalities.get(&p.kinds.modality)?.library.as_ref());
+    let of_tokenizers = parts.iter().filter_map(|p| registry.tokenizers.get(&p.kinds.tokenizer)?.library.as_ref());
+    let of_heads = heads.iter().filter_map(|(_, head)| registry.heads.get(&head.kind().ok()?)?.library.as_ref());
+    let all = of_modalities.chain(of_tokenizers).chain(of_heads);
+    all.map(|library| (library.name.clone(), LibraryId::from(&**library))).collect()
 }

@@ -4,12 +4,13 @@ use super::ModelOutput;
 use crate::data::Column;
 use crate::embed::Embed;
 use crate::{
-    Batch, Error, Experiment, Features, Forward, Head, HeadContext, HeadOutput, MaskContext, Masks, Parameters,
+    Batch, Error, Experiment, Features, Forward, Head, HeadContext, HeadOutput, Layer, MaskContext, Masks, Parameters,
     Registry, Result, Section, TokenSet, TokenSpec, Tokens, Trunk, TrunkContext, View,
 };
 use candle_core::{DType, Device, Tensor};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// One head with its weight in the loss.
 pub(super) struct NamedHead {
@@ -28,10 +29,11 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// Makes what `[trunk]` and `[head.*]` name, for modalities whose tokens look like `specs`.
+    /// Makes what `[trunk]` and `[head.*]` name, for modalities whose tokens look like `specs` and go through `layers`.
     pub(super) fn new(
         trunk: &Section,
         specs: &[(String, TokenSpec)],
+        layers: Vec<Option<Arc<dyn Layer>>>,
         experiment: &Experiment,
         registry: &Registry,
         parameters: &Parameters,
@@ -58,10 +60,11 @@ impl Network {
         if masked > 0 {
             trunk.expect_masks(&MaskContext { section, parameters: &of_trunk, alone: masked == heads.len() })?;
         }
-        let embed = |(name, spec): &(String, TokenSpec)| {
-            Ok((name.clone(), Embed::new(name, spec, width, &parameters.pp("embed").pp(name))?))
+        let embed = |((name, spec), layer): (&(String, TokenSpec), Option<Arc<dyn Layer>>)| {
+            let parameters = parameters.pp("embed").pp(name);
+            Ok((name.clone(), Embed::with_layer(name, spec, layer, width, &parameters)?))
         };
-        let embed = specs.iter().map(embed).collect::<Result<_>>()?;
+        let embed = specs.iter().zip(layers).map(embed).collect::<Result<_>>()?;
         Ok(Self { embed, trunk, heads, device: parameters.device().clone() })
     }
 

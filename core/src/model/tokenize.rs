@@ -1,10 +1,10 @@
 //! A model used for its codecs alone: rows -> codes, without a trunk.
 
-use super::Model;
 use super::bad_rows::BadRows;
 use super::codec::CODEC;
 use super::codes;
 use super::part::Part;
+use super::{Model, libraries};
 use crate::data::Column;
 use crate::{Experiment, Mode, Parameters, PrepareContext, Registry, Result, Rows, TokenKind, Tokens};
 use candle_core::Device;
@@ -52,7 +52,8 @@ impl Model {
         let part = |(name, section): &(String, _)| Part::read(name, section, experiment, registry, &codecs.pp(name));
         let parts = sections.iter().map(part).collect::<Result<Vec<Part>>>()?;
         let bad_rows = BadRows::new(experiment.data.bad_rows);
-        Ok(Self { parts, network: None, parameters, seed: experiment.run.seed, bad_rows })
+        let (network, libraries) = (None, libraries(&parts, &[], registry));
+        Ok(Self { parts, network, parameters, seed: experiment.run.seed, bad_rows, libraries })
     }
 
     /// Its modalities whose tokens are codes, in the config's order.

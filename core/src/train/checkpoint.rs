@@ -2,7 +2,7 @@
 
 use super::CheckpointError;
 use crate::data::Position;
-use crate::{Error, Parameter, Result};
+use crate::{Error, LibraryId, Parameter, Result};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,6 +27,9 @@ pub struct State {
     pub fitted: BTreeMap<String, Value>,
     /// Of the data.
     pub data_fingerprint: String,
+    /// Version and hash of each plugin of a shared library that the model uses, by name.
+    #[serde(default)]
+    pub plugins: BTreeMap<String, LibraryId>,
     /// Lowest evaluation loss so far.
     pub best: Option<f64>,
 }

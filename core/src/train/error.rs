@@ -106,6 +106,18 @@ pub enum CheckpointError {
         /// The codec's run.
         path: PathBuf,
     },
+    /// A plugin is not the one that the run was made with.
+    #[error("the plugin `{plugin}` is not the one that the run in `{}` was made with: it was {was}, is {is}", path.display())]
+    OtherPlugin {
+        /// The run folder.
+        path: PathBuf,
+        /// Name of the plugin.
+        plugin: String,
+        /// Version and hash in the checkpoint.
+        was: String,
+        /// Those of the file now.
+        is: String,
+    },
     /// The data changed since the checkpoint.
     #[error("the data in `{}` changed since the run in `{}` was made", data.display(), path.display())]
     OtherData {
@@ -151,6 +163,9 @@ impl CheckpointError {
             ),
             Self::OtherCodec { .. } => {
                 "name the codec that it was trained with, or start a new run by `--set run.output=DIR`".into()
+            }
+            Self::OtherPlugin { .. } => {
+                "put the old file back, or, if you know that it gives the same, go on by `--set plugins.changed=\"accept\"`".into()
             }
             Self::OtherData { .. } => "start a new run by `--set run.output=DIR`, or put the data back".into(),
         })

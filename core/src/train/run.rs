@@ -5,6 +5,7 @@ use super::checkpoint::{self, State, write_atomically};
 use crate::config::Document;
 use crate::data::writable;
 use crate::model::CODECS;
+use crate::plugins::ChangedPolicy;
 use crate::{Error, Experiment, Model, Registry, Result};
 use candle_core::Device;
 use std::collections::BTreeMap;
@@ -155,7 +156,9 @@ impl RunFolder {
         ];
         let before = flat(&Document::load(&self.config(), &[])?);
         let now = flat(&experiment.document);
-        let free = |key: &str| FREE.contains(&key) || key.starts_with("probe.") || key.starts_with("evaluate.");
+        let free = |key: &str| {
+            FREE.contains(&key) || ["probe.", "evaluate.", "plugins."].iter().any(|table| key.starts_with(table))
+        };
         for key in before.keys().chain(now.keys()).filter(|k| !free(k)) {
             let show = |value: Option<&String>| value.map_or_else(|| "not set".into(), |v| format!("`{v}`"));
             let (was, is) = (before.get(key), now.get(key));
@@ -194,6 +197,22 @@ fn flat(document: &Document) -> BTreeMap<String, String> {
     values
 }
 
+/// Refuses plugins that are not those of the checkpoint, unless the config accepts them.
+///
+/// # Errors
+/// [`CheckpointError::OtherPlugin`] for the first.
+pub(super) fn same_plugins(path: &Path, state: &State, model: &Model, policy: ChangedPolicy) -> Result<()> {
+    for (plugin, is) in model.libraries().iter().filter(|_| policy == ChangedPolicy::Error) {
+        let was = state.plugins.get(plugin);
+        if was != Some(is) {
+            let was = was.map_or_else(|| "not there".into(), ToString::to_string);
+            let (path, plugin) = (path.to_path_buf(), plugin.clone());
+            return Err(CheckpointError::OtherPlugin { path, plugin, was, is: is.to_string() }.into());
+        }
+    }
+    Ok(())
+}
+
 /// A trained model with its config, from a run folder.
 ///
 /// The weights are the moving average where the run kept one.
@@ -216,6 +235,7 @@ pub fn load_run(
     let mut model = Model::new(&experiment, registry, device)?;
     let weights = weights_of(path)?;
     let state = checkpoint::read_state(weights.parent().unwrap_or(path))?;
+    same_plugins(path, &state, &model, experiment.plugins.changed)?;
     model.restore(&state.fitted)?;
     checkpoint::load_parameters(&weights, &model.parameters().all())?;
     Ok((experiment, model, state))

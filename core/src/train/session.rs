@@ -316,6 +316,7 @@ impl Session<'_> {
             position: self.position,
             fitted: self.feed.model.fitted(),
             data_fingerprint: self.feed.catalogue.fingerprint(),
+            plugins: self.feed.model.libraries().clone(),
             best: self.best,
         };
         let model: Vec<(String, Tensor)> =

@@ -3,7 +3,7 @@
 use super::before::Before;
 use super::checkpoint;
 use super::ema::Ema;
-use super::run::Existing;
+use super::run::{Existing, same_plugins};
 use super::session::{Feed, Session, restore};
 use super::{AdamW, CheckpointError, Group, RunFolder, RunLog, TrainError, check_gradients};
 use crate::data::{Catalogue, Position, Split};
@@ -160,6 +160,7 @@ impl Training<'_> {
                     let (path, data) = (run.path().to_path_buf(), experiment.data.path.clone());
                     return Err(CheckpointError::OtherData { path, data }.into());
                 }
+                same_plugins(run.path(), state, &model, experiment.plugins.changed)?;
                 model.restore(&state.fitted)?;
             }
             None => {

@@ -62,6 +62,8 @@ pub const HEAD: u32 = 4;
 pub const DETERMINISTIC: u32 = 1;
 /// Wants a random number for each object in training.
 pub const RANDOM: u32 = 2;
+/// Of tokenizers and heads: may be given tensors on a CUDA device.
+pub const ON_CUDA: u32 = 4;
 /// Waves.
 pub const FOURIER: u32 = 1;
 /// Waves of the logarithm.

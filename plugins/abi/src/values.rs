@@ -61,6 +61,7 @@ pub struct Field {
     pub unit: *const c_char,
     pub axis_count: u32,
     pub axes: [u32; MAX_AXES],
+    pub reserved: u32,
 }
 
 /// What a modality's arrays look like, handed to what reads them.
@@ -76,7 +77,8 @@ pub struct ArraysInfo {
     pub valid_axes: [u32; MAX_AXES],
 }
 
-/// Arrays of a batch of rows. Who fills them starts with `present` and `valid` 0. An object without the measurement
+/// Arrays of a batch of rows. Where a plugin fills them, the host has set both
+/// `present` and `valid` to 0. An object without the measurement
 /// keeps that. Every value at a place that is valid must be finite; what stands at other places means nothing.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]

@@ -230,6 +230,7 @@ fn save(run: &RunFolder, config: &str, fitted: BTreeMap<String, Value>, tensors:
     let state = State {
         version: VERSION,
         written_by: env!("CARGO_PKG_VERSION").into(),
+        plugins: BTreeMap::new(),
         step: 0,
         position: Default::default(),
         fitted,

@@ -1,0 +1,84 @@
+//! What can go wrong with a plugin of a shared library.
+
+use std::path::PathBuf;
+
+/// A fault of a shared library.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PluginError {
+    /// It can't be loaded, or isn't what it says.
+    #[error("can't load the plugin `{}`: {reason}", path.display())]
+    Load {
+        /// The library, its manifest, or what should be one.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// A call failed, or what it gave breaks a promise.
+    #[error("{call}{}: {reason}", object.as_ref().map_or_else(String::new, |o| format!(", object `{o}`")))]
+    Call {
+        /// What was called.
+        call: PluginCall,
+        /// The object that it is about, if that is known.
+        object: Option<String>,
+        /// What happened.
+        reason: String,
+    },
+    /// A child process ended or hung in a call.
+    #[error("{call}{}: {reason}", object.as_ref().map_or_else(String::new, |o| format!(", object `{o}`")))]
+    Crash {
+        /// What was called.
+        call: PluginCall,
+        /// The object that it is about, if one alone does it.
+        object: Option<String>,
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// Where in a plugin something happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginCall {
+    /// The plugin.
+    pub plugin: String,
+    /// Its kind as users name it: `modality`, `tokenizer`, `head`.
+    pub kind: &'static str,
+    /// What users write after `kind =`.
+    pub component: String,
+    /// The function of the interface.
+    pub function: &'static str,
+}
+
+impl std::fmt::Display for PluginCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "plugin `{}`, {} `{}`, {}", self.plugin, self.kind, self.component, self.function)
+    }
+}
+
+impl PluginError {
+    /// The object that it is about.
+    #[must_use]
+    pub fn object(&self) -> Option<&str> {
+        match self {
+            Self::Load { .. } => None,
+            Self::Call { object, .. } | Self::Crash { object, .. } => object.as_deref(),
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Load { hint, .. } => hint.clone(),
+            Self::Call { object: Some(_), .. } | Self::Crash { object: Some(_), .. } => Some(
+                "`data.bad_rows = \"absent\"` leaves out such objects and goes on; `panchroma plugins check FILE` tests the plugin"
+                    .into(),
+            ),
+            Self::Call { .. } | Self::Crash { .. } => {
+                Some("`panchroma plugins check FILE` tests the plugin; its author should know of this".into())
+            }
+        }
+    }
+}
