@@ -8,6 +8,7 @@
 mod deserialize;
 mod error;
 mod extends;
+mod inside;
 pub(crate) mod nearest;
 mod node;
 mod overrides;
@@ -21,6 +22,7 @@ mod write;
 pub use error::ConfigError;
 pub use nearest::{nearest, suggestion};
 pub use place::{Place, Source};
+pub use inside::Fault;
 pub use section::Section;
 
 use crate::Result;

@@ -36,6 +36,10 @@ impl Section {
         Ok(Self::new(path.into(), parse::document(&source)?))
     }
 
+    pub(super) fn node(&self) -> &Node {
+        &self.node
+    }
+
     /// Dotted path, for example `modality.sdss`; empty for the top level.
     #[must_use]
     pub fn path(&self) -> &str {

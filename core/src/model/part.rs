@@ -193,7 +193,10 @@ impl Part {
         }
         let tokens = match &self.codes {
             Some(codes) => codes.tokens(&arrays)?,
-            None => self.tokenize(&arrays, &context)?,
+            None => self.tokenize(&arrays, &context).map_err(|error| match error {
+                Error::Foreign(plugin) => plugin.of_rows(rows.ids()).into(),
+                other => other,
+            })?,
         };
         let tokens = self.metadata.add(tokens, rows, &self.spec, &context)?;
         Ok((arrays, Some(tokens)))

@@ -23,6 +23,8 @@ pub enum PluginError {
         call: PluginCall,
         /// The object that it is about, if that is known.
         object: Option<String>,
+        /// Number of its row in the batch.
+        row: Option<usize>,
         /// What happened.
         reason: String,
     },
@@ -33,6 +35,8 @@ pub enum PluginError {
         call: PluginCall,
         /// The object that it is about, if one alone does it.
         object: Option<String>,
+        /// Number of its row in the batch.
+        row: Option<usize>,
         /// What happened.
         reason: String,
     },
@@ -58,6 +62,17 @@ impl std::fmt::Display for PluginCall {
 }
 
 impl PluginError {
+    /// Names the object, where only the number of its row is known; `ids` are the batch's.
+    #[must_use]
+    pub fn of_rows(mut self, ids: &[String]) -> Self {
+        if let Self::Call { object, row: Some(row), .. } | Self::Crash { object, row: Some(row), .. } = &mut self
+            && object.is_none()
+        {
+            *object = ids.get(*row).cloned();
+        }
+        self
+    }
+
     /// The object that it is about.
     #[must_use]
     pub fn object(&self) -> Option<&str> {

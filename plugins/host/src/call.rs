@@ -1,0 +1,165 @@
+//! One call of a plugin's function: the buffer for its message, and what its status means.
+
+use panchroma_abi as abi;
+use panchroma_abi::Struct;
+use panchroma_core::{Error, PluginCall, PluginError};
+use serde::{Deserialize, Serialize};
+use std::ffi::c_char;
+
+/// Bytes for a message.
+const CAPACITY: usize = 1024;
+
+/// What went wrong in a call, before anybody knows which objects the rows are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fault {
+    /// The function.
+    pub(crate) function: Function,
+    /// What happened.
+    pub(crate) reason: String,
+    /// Number of the row that is to blame.
+    pub(crate) row: Option<usize>,
+    /// Whether the process in which the plugin ran is gone.
+    pub(crate) crash: bool,
+}
+
+/// Functions of the interface, for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "named as in the header")]
+pub(crate) enum Function {
+    Create,
+    Describe,
+    Plan,
+    Run,
+    Encode,
+    Decode,
+    Forward,
+    Backward,
+}
+
+impl Function {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Describe => "describe",
+            Self::Plan => "plan",
+            Self::Run => "run",
+            Self::Encode => "encode",
+            Self::Decode => "decode",
+            Self::Forward => "forward",
+            Self::Backward => "backward",
+        }
+    }
+
+    /// A fault of the whole call.
+    pub(crate) fn fault(self, reason: impl Into<String>) -> Fault {
+        Fault { function: self, reason: reason.into(), row: None, crash: false }
+    }
+
+    /// A fault of one row.
+    pub(crate) fn fault_of(self, row: usize, reason: impl Into<String>) -> Fault {
+        Fault { row: Some(row), ..self.fault(reason) }
+    }
+
+    /// Makes a call; `Ok(false)` if it gave [`abi::NOTHING`].
+    ///
+    /// # Errors
+    /// Any other status but OK, with what the plugin said.
+    pub(crate) fn call(self, call: impl FnOnce(*mut abi::Error) -> abi::Status) -> Result<bool, Fault> {
+        let mut message = [0u8; CAPACITY];
+        let mut error = abi::Error::new();
+        error.capacity = CAPACITY as u32;
+        error.message = message.as_mut_ptr().cast::<c_char>();
+        error.row = -1;
+        let status = call(&raw mut error);
+        let said = said(&message);
+        let what = match status {
+            abi::OK => return Ok(true),
+            abi::NOTHING => return Ok(false),
+            abi::INVALID => String::new(),
+            abi::FAILED => "failed: ".into(),
+            abi::PANIC => "panicked: ".into(),
+            other => format!("gave the unknown status {other}: "),
+        };
+        Err(Fault { row: usize::try_from(error.row).ok(), ..self.fault(format!("{what}{said}")) })
+    }
+}
+
+/// The message, whatever the plugin made of the buffer.
+fn said(message: &[u8]) -> String {
+    let (text, note) = match message.iter().position(|byte| *byte == 0) {
+        Some(0) => return "it gave no message".into(),
+        Some(end) => (&message[..end], ""),
+        None => (message, " (the message has no end)"),
+    };
+    match std::str::from_utf8(text) {
+        Ok(text) => format!("{text}{note}"),
+        Err(_) => format!("{} (the message is not UTF-8){note}", String::from_utf8_lossy(text)),
+    }
+}
+
+/// Whose call it was.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) plugin: String,
+    pub(crate) kind: &'static str,
+    pub(crate) component: String,
+}
+
+impl Caller {
+    /// The framework's error; `ids` are the objects of the call's rows.
+    pub(crate) fn error(&self, fault: Fault, ids: &[String]) -> Error {
+        let call = PluginCall {
+            plugin: self.plugin.clone(),
+            kind: self.kind,
+            component: self.component.clone(),
+            function: fault.function.word(),
+        };
+        let object = fault.row.and_then(|row| ids.get(row)).cloned();
+        let Fault { reason, row, crash, .. } = fault;
+        match crash {
+            true => PluginError::Crash { call, object, row, reason },
+            false => PluginError::Call { call, object, row, reason },
+        }
+        .into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(text: &[u8], row: i64, status: abi::Status) -> Result<bool, Fault> {
+        Function::Run.call(|error| {
+            // SAFETY: the buffer has its capacity, and the texts of these tests are not longer.
+            unsafe {
+                std::ptr::copy_nonoverlapping(text.as_ptr(), (*error).message.cast::<u8>(), text.len());
+                (*error).row = row;
+            }
+            status
+        })
+    }
+
+    #[test]
+    fn every_message_can_be_read() {
+        assert_eq!(call(b"", 0, abi::OK), Ok(true));
+        assert_eq!(call(b"", 0, abi::NOTHING), Ok(false));
+        let fault = call(b"no flux", 3, abi::INVALID).unwrap_err();
+        assert_eq!((fault.reason.as_str(), fault.row), ("no flux", Some(3)));
+        assert_eq!(call(b"", -1, abi::FAILED).unwrap_err().reason, "failed: it gave no message");
+        assert_eq!(call(b"", -1, 77).unwrap_err().reason, "gave the unknown status 77: it gave no message");
+        assert_eq!(call(b"\xff", -1, abi::PANIC).unwrap_err().reason, "panicked: \u{fffd} (the message is not UTF-8)");
+        let endless = call(&[b'x'; CAPACITY], -1, abi::FAILED).unwrap_err().reason;
+        assert!(endless.ends_with("(the message has no end)"), "{endless}");
+        assert_eq!(call(b"x", i64::MIN, abi::FAILED).unwrap_err().row, None);
+    }
+
+    #[test]
+    fn errors_name_plugin_component_function_and_object() {
+        let caller = Caller { plugin: "radio".into(), kind: "modality", component: "uv".into() };
+        let ids = ["a".to_owned(), "b".to_owned()];
+        let error = caller.error(Function::Run.fault_of(1, "no flux"), &ids);
+        assert_eq!(error.to_string(), "plugin `radio`, modality `uv`, run, object `b`: no flux");
+        let error = caller.error(Function::Plan.fault_of(7, "no flux"), &ids);
+        assert_eq!(error.to_string(), "plugin `radio`, modality `uv`, plan: no flux");
+    }
+}

@@ -1,0 +1,194 @@
+//! Modalities of plugins: rows -> arrays.
+
+use crate::arrays::{Buffers, FieldSpec, Spec};
+use crate::call::{Caller, Fault, Function};
+use crate::instance::{Chosen, Instance, Request};
+use crate::library::Functions;
+use crate::rows::{Batch, Held, Wanted};
+use crate::table;
+use panchroma_abi as abi;
+use panchroma_abi::Struct;
+use panchroma_core::plugins::NotFinitePolicy;
+use panchroma_core::{Arrays, ArraysSpec, Column, Modality, Mode, PrepareContext, Result, Rows};
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Most columns, axes or fields that one component may have.
+const MOST: u32 = 4096;
+
+/// Largest number of values per object and field: 2^31, above which lengths are garbage.
+const MOST_VALUES: usize = 1 << 31;
+
+/// What a modality reads and gives.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Described {
+    pub(crate) wanted: Vec<Wanted>,
+    pub(crate) spec: Spec,
+    pub(crate) flags: u32,
+}
+
+/// Where a modality runs.
+pub(crate) trait Prepare: Send + Sync {
+    /// Rows -> buffers, not yet checked.
+    fn prepare(&self, batch: &Batch<'_>) -> Result<Buffers, Fault>;
+}
+
+/// A modality in this process.
+pub(crate) struct Local {
+    instance: Instance,
+    functions: abi::Modality,
+    spec: Spec,
+}
+
+impl Local {
+    /// Makes an instance and asks what it is.
+    pub(crate) fn new(chosen: Chosen, request: &Request<'_>) -> Result<(Self, Described), Fault> {
+        let instance = Instance::new(chosen, request)?;
+        let Functions::Modality(functions) = *instance.functions() else {
+            return Err(Function::Describe.fault("it is no modality"));
+        };
+        let described = describe(&instance, &functions)?;
+        Ok((Self { instance, functions, spec: described.spec.clone() }, described))
+    }
+
+    fn plan(&self, rows: &abi::Rows) -> Result<Vec<usize>, Fault> {
+        let mut lengths: Vec<u64> = self.spec.axes.iter().map(|(_, longest)| *longest as u64).collect();
+        let Some(plan) = self.functions.plan else { return Ok(self.spec.longest()) };
+        let function = Function::Plan;
+        // SAFETY: the instance is alive, and `lengths` has an entry for each axis.
+        function.call(|error| unsafe { plan(self.instance.pointer(), rows, lengths.as_mut_ptr(), error) })?;
+        for (length, (name, longest)) in lengths.iter().zip(&self.spec.axes) {
+            if *length == 0 || *length > *longest as u64 {
+                return Err(function.fault(format!("axis `{name}` would be {length} long, allowed are 1 to {longest}")));
+            }
+        }
+        Ok(lengths.into_iter().map(|length| length as usize).collect())
+    }
+}
+
+impl Prepare for Local {
+    fn prepare(&self, batch: &Batch<'_>) -> Result<Buffers, Fault> {
+        let Some(run) = self.functions.run else { return Err(Function::Run.fault("there is none")) };
+        batch.view(|rows| {
+            let lengths = self.plan(rows)?;
+            self.spec.filled(Function::Run, batch.len(), &lengths, |arrays| {
+                // SAFETY: the instance is alive, rows and arrays are as the interface describes them until the call is over.
+                Function::Run.call(|error| unsafe { run(self.instance.pointer(), rows, arrays, error) }).map(|_| ())
+            })
+        })
+    }
+}
+
+fn describe(instance: &Instance, functions: &abi::Modality) -> Result<Described, Fault> {
+    let function = Function::Describe;
+    let (Some(describe), Some(axis), Some(field)) = (functions.describe, functions.axis, functions.field) else {
+        return Err(function.fault("a function is missing"));
+    };
+    let wrong = |reason: String| function.fault(reason);
+    let mut info = abi::ModalityInfo::new();
+    // SAFETY: here and below the instance is alive, and the struct is ours and says its size.
+    function.call(|_| unsafe { describe(instance.pointer(), &raw mut info) })?;
+    if info.column_count > MOST || info.axis_count > MOST || info.field_count > MOST || info.field_count == 0 {
+        let (columns, axes, fields) = (info.column_count, info.axis_count, info.field_count);
+        return Err(wrong(format!("it says that it has {columns} columns, {axes} axes and {fields} fields")));
+    }
+    let wanted = (0..info.column_count).map(|i| Wanted::read(instance, i, functions.column)).collect::<Result<_, _>>()?;
+    let mut axes: Vec<(String, usize)> = Vec::new();
+    for index in 0..info.axis_count {
+        let mut own = abi::Axis::new();
+        // SAFETY: as above.
+        function.call(|_| unsafe { axis(instance.pointer(), index, &raw mut own) })?;
+        // SAFETY: texts of an instance live as long as it.
+        let name = unsafe { table::name(own.name, &format!("the name of axis {index}"), &['_']) }.map_err(wrong)?;
+        let longest = usize::try_from(own.longest).ok().filter(|n| (1..=MOST_VALUES).contains(n));
+        let longest = longest.ok_or_else(|| wrong(format!("axis `{name}` is {} long at most", own.longest)))?;
+        if axes.iter().any(|(other, _)| *other == name) {
+            return Err(wrong(format!("two axes are called `{name}`")));
+        }
+        axes.push((name, longest));
+    }
+    let numbers = |what: &str, count: u32, numbers: &[u32; abi::MAX_AXES]| -> Result<Vec<usize>, Fault> {
+        let numbers = numbers.get(..count as usize).ok_or_else(|| wrong(format!("{what} has {count} axes, at most 4 are allowed")))?;
+        match numbers.iter().find(|n| **n as usize >= axes.len()) {
+            Some(number) => Err(wrong(format!("{what} has axis number {number}, there are {}", axes.len()))),
+            None => Ok(numbers.iter().map(|n| *n as usize).collect()),
+        }
+    };
+    let mut fields: Vec<FieldSpec> = Vec::new();
+    for index in 0..info.field_count {
+        let mut own = abi::Field::new();
+        // SAFETY: as above.
+        function.call(|_| unsafe { field(instance.pointer(), index, &raw mut own) })?;
+        // SAFETY: as above.
+        let name = unsafe { table::name(own.name, &format!("the name of field {index}"), &['_']) }.map_err(wrong)?;
+        let unit = match own.unit.is_null() {
+            true => String::new(),
+            // SAFETY: as above.
+            false => unsafe { table::text(own.unit, &format!("the unit of field `{name}`")) }.map_err(wrong)?,
+        };
+        if !(abi::F32..=abi::U32).contains(&own.r#type) {
+            return Err(wrong(format!("field `{name}` has the unknown type {}", own.r#type)));
+        }
+        if fields.iter().any(|other| other.name == name) {
+            return Err(wrong(format!("two fields are called `{name}`")));
+        }
+        let numbers = numbers(&format!("field `{name}`"), own.axis_count, &own.axes)?;
+        let values: Option<usize> = numbers.iter().try_fold(1usize, |n, axis| n.checked_mul(axes[*axis].1));
+        if values.is_none_or(|n| n > MOST_VALUES) {
+            return Err(wrong(format!("field `{name}` has more values per object than fit into memory")));
+        }
+        fields.push(FieldSpec { name, unit, kind: own.r#type, axes: numbers });
+    }
+    let valid_axes = numbers("the mask", info.valid_axis_count, &info.valid_axes)?;
+    Ok(Described { wanted, spec: Spec { axes, fields, valid_axes }, flags: instance.flags() })
+}
+
+/// A plugin's modality as the framework's.
+pub(crate) struct ForeignModality {
+    runs: Box<dyn Prepare>,
+    caller: Caller,
+    described: Described,
+    spec: ArraysSpec,
+    not_finite: NotFinitePolicy,
+    /// Whether it was seen to keep its promise to give the same each time.
+    repeated: AtomicBool,
+}
+
+impl ForeignModality {
+    pub(crate) fn new(runs: Box<dyn Prepare>, described: Described, caller: Caller, not_finite: NotFinitePolicy) -> Self {
+        let repeated = AtomicBool::new(described.flags & abi::DETERMINISTIC == 0);
+        Self { runs, caller, spec: described.spec.to_core(), described, not_finite, repeated }
+    }
+
+    fn buffers(&self, batch: &Batch<'_>) -> Result<Buffers, Fault> {
+        let buffers = self.runs.prepare(batch)?;
+        if !self.repeated.swap(true, Ordering::Relaxed) && batch.len() > 0 {
+            let again = self.runs.prepare(batch)?;
+            if !buffers.same_bits(&again) {
+                let reason = "the same rows gave other values the second time, though it says that it is deterministic";
+                return Err(Function::Run.fault(reason));
+            }
+        }
+        Ok(buffers)
+    }
+}
+
+impl Modality for ForeignModality {
+    fn columns(&self) -> Vec<Column> {
+        self.described.wanted.iter().map(Wanted::column).collect()
+    }
+
+    fn spec(&self) -> ArraysSpec {
+        self.spec.clone()
+    }
+
+    fn prepare(&self, rows: &Rows, context: &PrepareContext<'_>) -> Result<Arrays> {
+        let random = self.described.flags & abi::RANDOM != 0 && context.mode == Mode::Train;
+        let purpose = format!("plugin {}", self.caller.plugin);
+        let held = Held::new(rows, &self.described.wanted, random.then_some((context, purpose.as_str())))?;
+        let batch = held.batch(rows.ids(), context.mode, context.seed, context.epoch);
+        let spec = &self.described.spec;
+        let arrays = self.buffers(&batch).and_then(|buffers| spec.finish(Function::Run, buffers, self.not_finite));
+        arrays.map_err(|fault| self.caller.error(fault, rows.ids()))
+    }
+}
