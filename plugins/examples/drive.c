@@ -48,6 +48,7 @@ static PanchromaError *no_error(void) {
 }
 
 static int went_well(const char *what, PanchromaStatus status) {
+    message[sizeof message - 1] = '\0';
     EXPECT(status == PANCHROMA_OK, "%s: status %d, row %lld: %s", what, (int)status, (long long)error.row, message);
     return status == PANCHROMA_OK;
 }
@@ -302,7 +303,13 @@ static PanchromaArrays *drive_modality(Modality *modality) {
         modality->fields[i] = (PanchromaField){.size = sizeof(PanchromaField)};
         went_well("field", functions->field(modality->instance, i, &modality->fields[i]));
         modality->field_list[i] = &modality->fields[i];
+        const PanchromaField *field = &modality->fields[i];
+        int fits = field->name != NULL && field->type >= PANCHROMA_F32 && field->type <= PANCHROMA_U32;
+        fits = fits && field->axis_count <= PANCHROMA_MAX_AXES;
+        for (uint32_t k = 0; fits && k < field->axis_count; k++) fits = field->axes[k] < info.axis_count;
+        EXPECT(fits, "field: number %u has no name, or a type or axes that don't exist", i);
     }
+    if (broken) return NULL;
     modality->info = (PanchromaArraysInfo){
         .size = sizeof modality->info,
         .axis_count = info.axis_count,
@@ -522,7 +529,9 @@ int main(int count, char **arguments) {
         PanchromaRequest request = {sizeof request, 1, arguments[i + 1], "test", NULL, modalities, WIDTH};
         if (component->kind == PANCHROMA_CODEC) request.arrays = &modality.info;
         void *instance = NULL;
-        if (!went_well("create", component->create(&request, &instance, no_error())) || instance == NULL) continue;
+        if (!went_well("create", component->create(&request, &instance, no_error()))) continue;
+        EXPECT(instance != NULL, "create: no instance");
+        if (instance == NULL) continue;
         if (component->kind == PANCHROMA_MODALITY) {
             drop_arrays(arrays);
             if (free_modality != NULL) free_modality(modality.instance);
