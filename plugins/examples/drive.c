@@ -4,8 +4,8 @@
  *   ./drive ./libmine.so mine '{"longest": 8}' mine_codes '{}'
  *
  * Arguments are the library and then names of components, each with its config as JSON. A codec reads the arrays of
- * the modality before it. Every array of the host lies in a block of its own, so that a sanitizer sees what is read or
- * written beside it. Made-up rows: usual ones, an empty list, a missing one, NaN and infinities, nothing but NaN, a long
+ * the modality before it. Every array of the host lies in a block of its own, so that a sanitizer sees what is read
+ * or written beside it. Made-up rows: usual ones, an empty list, a missing one, NaN and infinities, only NaN, a long
  * list. Leaves 0 if every promise held, and 1 otherwise.
  *
  * It knows modalities, codecs, and heads that look at joint vectors. `panchroma plugins check` knows everything.
