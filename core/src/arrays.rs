@@ -19,7 +19,31 @@ pub enum Values {
     U32(Vec<u32>),
 }
 
+/// Type of [`Values`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ValueType {
+    /// Single precision.
+    F32,
+    /// Double precision.
+    F64,
+    /// Masks and small categories.
+    U8,
+    /// Categories and codes.
+    U32,
+}
+
 impl Values {
+    /// Type of the values.
+    #[must_use]
+    pub fn value_type(&self) -> ValueType {
+        match self {
+            Self::F32(_) => ValueType::F32,
+            Self::F64(_) => ValueType::F64,
+            Self::U8(_) => ValueType::U8,
+            Self::U32(_) => ValueType::U32,
+        }
+    }
+
     /// Number of values.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -241,6 +265,9 @@ impl Arrays {
             let Some(array) = self.fields.get(field.name) else {
                 return Err(wrong_field(&of(field.name), "an array", None));
             };
+            if array.values.value_type() != field.values {
+                return Err(wrong_field(&of(field.name), &format!("{:?}", field.values).to_lowercase(), Some(array)));
+            }
             if array.shape.len() != field.axes.len() + 1 || array.shape.first() != Some(&rows) {
                 return Err(Error::Shape {
                     part: of(field.name),
@@ -271,6 +298,16 @@ pub struct ArrayField {
     pub axes: &'static [&'static str],
     /// Physical unit; empty for a pure number.
     pub unit: String,
+    /// Type of the values.
+    pub values: ValueType,
+}
+
+impl ArrayField {
+    /// The same with values of another type.
+    #[must_use]
+    pub fn of(self, values: ValueType) -> Self {
+        Self { values, ..self }
+    }
 }
 
 /// What a modality's arrays look like, known before any data is read.

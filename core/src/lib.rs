@@ -42,7 +42,7 @@ pub mod tokens;
 pub mod train;
 pub mod trunk;
 
-pub use arrays::{Array, ArrayField, Arrays, ArraysSpec, Values};
+pub use arrays::{Array, ArrayField, Arrays, ArraysSpec, ValueType, Values};
 pub use batch::Batch;
 pub use codebook::Codebook;
 pub use config::Section;

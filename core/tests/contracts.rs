@@ -9,7 +9,7 @@ use panchroma_core::{
     Array, ArrayField, Arrays, ArraysSpec, Batch, Column, Coordinate, Decay, Descriptor, Encoding, Experiment,
     Features, Fitted, Forward, Head, HeadContext, HeadOutput, Init, Modality, ModalityContext, Pooled, Predictions,
     PrepareContext, Probe, ProbeContext, ProbeTarget, Registry, Result, Rows, Section, TokenKind, TokenSet, TokenSpec,
-    TokenValues, Tokenizer, TokenizerContext, Tokens, Trunk, TrunkContext, Values, View,
+    TokenValues, Tokenizer, TokenizerContext, Tokens, Trunk, TrunkContext, ValueType, Values, View,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -34,7 +34,7 @@ impl Modality for Count {
         vec![Column::number(&self.column)]
     }
     fn spec(&self) -> ArraysSpec {
-        let field = ArrayField { name: "count", axes: &["L"], unit: "photon".into() };
+        let field = ArrayField { name: "count", axes: &["L"], unit: "photon".into(), values: ValueType::F32 };
         ArraysSpec { fields: vec![field], valid_axes: &["L"], sizes: vec![("L", 1)], labels: Vec::new() }
     }
     fn fit(&mut self, rows: &mut dyn Iterator<Item = Result<Rows>>) -> Result<()> {

@@ -11,7 +11,7 @@ use panchroma_core::{
     Array, ArrayField, Arrays, ArraysSpec, Batch, Bins, Column, Descriptor, Experiment, Features, Fitted, Forward,
     Head, HeadContext, HeadOutput, Masking, Masks, Modality, ModalityContext, Mode, Model, Pooled, Predictions,
     PrepareContext, Probe, ProbeContext, ProbeTarget, Registry, Result, Rows, Section, Targets, TokenKind, TokenSet,
-    TokenSpec, TokenValues, Tokenizer, TokenizerContext, Tokens, Trunk, TrunkContext, Values, View,
+    TokenSpec, TokenValues, Tokenizer, TokenizerContext, Tokens, Trunk, TrunkContext, ValueType, Values, View,
 };
 use rand::Rng;
 use rand_distr::StandardNormal;
@@ -43,7 +43,7 @@ impl Modality for Number {
         vec![Column::number(&self.0)]
     }
     fn spec(&self) -> ArraysSpec {
-        let field = ArrayField { name: "number", axes: &["L"], unit: String::new() };
+        let field = ArrayField { name: "number", axes: &["L"], unit: String::new(), values: ValueType::F32 };
         ArraysSpec { fields: vec![field], valid_axes: &["L"], sizes: vec![("L", 1)], labels: Vec::new() }
     }
     fn prepare(&self, rows: &Rows, _context: &PrepareContext<'_>) -> Result<Arrays> {

@@ -262,8 +262,9 @@ typedef struct PanchromaPlugin {
     const void *(*extension)(const char *id);
 } PanchromaPlugin;
 
-/* The entry. [any] Fast, without side effects, the same answer every time. `host_abi` is the host's PANCHROMA_ABI.
- * Define it by: PANCHROMA_EXPORT const PanchromaPlugin *panchroma_plugin(uint32_t host_abi) { ... } */
+/* The entry, which the plugin defines. [any] Fast, without side effects, the same answer every time. `host_abi` is the
+ * host's PANCHROMA_ABI. */
+PANCHROMA_EXPORT const PanchromaPlugin *panchroma_plugin(uint32_t host_abi);
 typedef const PanchromaPlugin *(*PanchromaEntry)(uint32_t host_abi);
 #define PANCHROMA_ENTRY "panchroma_plugin"
 
@@ -406,7 +407,8 @@ typedef struct PanchromaTokenizer {
     PanchromaStatus (*plan)(const void *instance, const PanchromaArrays *arrays, uint64_t *tokens, PanchromaError *error);
     /* [any] Arrays -> patches, without parameters. */
     PanchromaStatus (*run)(const void *instance, const PanchromaArrays *arrays, PanchromaTokens *tokens, PanchromaError *error);
-    /* [any] Patches [N, P] -> `outputs` [N, outputs], with parameters in their order; N counts tokens of the whole batch. */
+    /* [any] In both of these `compute` is that of evaluation: this map draws nothing.
+     * Patches [N, P] -> `outputs` [N, outputs], with parameters in their order; N counts tokens of the whole batch. */
     PanchromaStatus (*forward)(const void *instance, const PanchromaCompute *compute, const PanchromaTensor *patches,
                                const PanchromaTensor *const *parameters, PanchromaTensor *outputs, PanchromaError *error);
     /* [any] From the gradient of the outputs to those of patches and parameters, which begin as 0 and are added to. */

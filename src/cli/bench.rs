@@ -5,7 +5,7 @@ use super::{ConfigArgs, DeviceArgs, JsonArgs, print, print_json};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use panchroma_core::train::{MeasureStage, Measured, measure};
-use panchroma_core::{Registry, Result};
+use panchroma_core::{Result};
 use serde::Serialize;
 
 /// Arguments of `bench`.
@@ -48,8 +48,7 @@ struct Output<'a> {
 }
 
 pub(super) fn run(args: &BenchArgs) -> Result<()> {
-    let registry = Registry::linked()?;
-    let experiment = args.config.read(&registry)?;
+    let (registry, experiment) = args.config.read()?;
     let mut counter = Counter::new(args.json(), "steps and batches measured");
     let measured = measure(
         &experiment,

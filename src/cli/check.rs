@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use panchroma_core::data::{Catalogue, Split};
 use panchroma_core::model::BadRow;
 use panchroma_core::reexport::candle_core::{DType, Device};
-use panchroma_core::{Batch, Mode, Model, Plan, Registry, Result};
+use panchroma_core::{Batch, Mode, Model, Plan, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -67,8 +67,7 @@ struct Checked {
 }
 
 pub(super) fn run(args: &CheckArgs) -> Result<()> {
-    let registry = Registry::linked()?;
-    let experiment = args.config.read(&registry)?;
+    let (registry, experiment) = args.config.read()?;
     let mut model = Model::new(&experiment, &registry, &Device::Cpu)?;
     let columns = model.columns(&experiment.evaluate.columns(&experiment.probes));
     let catalogue = Catalogue::open(&experiment.data, &columns)?;

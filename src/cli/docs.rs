@@ -1,6 +1,7 @@
 //! `panchroma docs`: the manual of the config, from the same structs that read it.
 
 use super::print;
+use super::registry::PluginArgs;
 use super::schema::{inline, resolved};
 use clap::Args;
 use panchroma_builder::ingest::Mapping;
@@ -9,16 +10,18 @@ use panchroma_core::evaluate::{EvaluateConfig, PredictKeys, ProbeKeys};
 use panchroma_core::metadata::ModalityKeys;
 use panchroma_core::registry::Catalogue;
 use panchroma_core::train::TrainConfig;
-use panchroma_core::{Error, Kind, Registry, Result, RunConfig};
+use panchroma_core::{Error, Kind, PluginsConfig, Registry, Result, RunConfig};
 use serde_json::Value;
 use std::fmt::Write;
 
 /// Arguments of `docs`.
 #[derive(Args)]
 pub(super) struct DocsArgs {
-    /// A table (`run`, `data`, `modality`, `train`, `evaluate`, `probe`, `predict`), a plugin's kind (`spectrum`, `contrastive`, ...)
+    /// A table (`run`, `data`, `modality`, `plugins`, `train`, `evaluate`, `probe`, `predict`), a plugin's kind (`spectrum`, `contrastive`, ...)
     /// or `ingest`, the mapping of `panchroma data ingest`; all if left out
     name: Option<String>,
+    #[command(flatten)]
+    plugins: PluginArgs,
 }
 
 /// One chapter: what it is called, and its text.
@@ -28,7 +31,7 @@ struct Chapter {
 }
 
 pub(super) fn run(args: &DocsArgs) -> Result<()> {
-    let chapters = chapters(&Registry::linked()?);
+    let chapters = chapters(&args.plugins.registry()?);
     let Some(name) = &args.name else {
         return print(&reference(&chapters));
     };
@@ -67,6 +70,7 @@ fn chapters(registry: &Registry) -> Vec<Chapter> {
     plugins(&registry.tokenizers, "[modality.NAME.tokenizer]", &mut chapters);
     plugins(&registry.trunks, "[trunk]", &mut chapters);
     plugins(&registry.heads, "[head.NAME]", &mut chapters);
+    chapters.push(table("plugins", "`[plugins]`", &inline::<PluginsConfig>()));
     chapters.push(table("train", "`[train]`", &inline::<TrainConfig>()));
     chapters.push(table("evaluate", "`[evaluate]`", &inline::<EvaluateConfig>()));
     chapters.push(table("probe", "`[probe.NAME]`, beside the keys of its kind", &inline::<ProbeKeys>()));

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use panchroma_core::data::{Catalogue, Column, Split};
 use panchroma_core::evaluate::Embeddings;
 use panchroma_core::train::{CheckpointError, Event, Observer, load_run};
-use panchroma_core::{Error, Registry, Result};
+use panchroma_core::{Error, Result};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -84,9 +84,9 @@ pub(super) fn run(args: &EmbedArgs) -> Result<()> {
         // Known before anything is embedded.
         std::fs::metadata(folder).map_err(Error::io("write to", folder))?;
     }
-    let registry = Registry::linked()?;
     let pool = args.pool.as_ref().map(|pool| format!("trunk.pool=\"{pool}\""));
     let changes: Vec<String> = args.set.iter().cloned().chain(pool).collect();
+    let registry = super::registry::of_run(&args.run, &changes)?;
     let (mut experiment, model, _) = load_run(&args.run, &changes, &registry, &args.device.open(&args.json)?)?;
     if model.is_codec() {
         return Err(CheckpointError::OnlyCodec { path: args.run.clone() }.into());

@@ -9,7 +9,7 @@ use panchroma_core::data::{Catalogue, Column};
 use panchroma_core::evaluate::scalar;
 use panchroma_core::generate::{GenerateError, Request, Sampling, Schedule, check_given};
 use panchroma_core::train::load_run;
-use panchroma_core::{Batch, Bins, Error, Mode, Model, Registry, Result};
+use panchroma_core::{Batch, Bins, Error, Mode, Model, Result};
 use std::path::{Path, PathBuf};
 
 mod posteriors;
@@ -213,7 +213,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<()> {
             std::fs::metadata(folder).map_err(Error::io("write to", folder))?;
         }
     }
-    let registry = Registry::linked()?;
+    let registry = super::registry::of_run(&args.run, &args.set)?;
     let (mut experiment, model, _) = load_run(&args.run, &args.set, &registry, &args.device.open(&args.json)?)?;
     check_given(&model, &args.given)?;
     let likelihood = args.likelihood.as_ref().map(|name| place(&model, name)).transpose()?;

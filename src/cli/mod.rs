@@ -14,6 +14,7 @@ mod parity;
 mod plugins;
 mod probe;
 mod progress;
+mod registry;
 mod report;
 mod schema;
 mod tables;
@@ -80,7 +81,7 @@ enum Command {
     /// Explain the config: all tables, or one kind of plugin
     Docs(docs::DocsArgs),
     /// Print the JSON schema of a config, for editors
-    Schema,
+    Schema(schema::SchemaArgs),
     /// Print tab completions for a shell
     Completions(completions::CompletionsArgs),
 }
@@ -96,8 +97,11 @@ struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    fn read(&self, registry: &Registry) -> Result<Experiment> {
-        Experiment::read(Document::load(&self.config, &self.set)?, registry)
+    fn read(&self) -> Result<(Registry, Experiment)> {
+        let document = Document::load(&self.config, &self.set)?;
+        let registry = registry::of(&document)?;
+        let experiment = Experiment::read(document, &registry)?;
+        Ok((registry, experiment))
     }
 }
 
@@ -149,7 +153,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => (false, report::run(&args)),
         Command::Plugins(args) => (args.json(), plugins::run(&args)),
         Command::Docs(args) => (false, docs::run(&args)),
-        Command::Schema => (false, schema::run()),
+        Command::Schema(args) => (false, schema::run(&args)),
         Command::Completions(args) => (false, completions::run(&args)),
     };
     match result {

@@ -6,7 +6,7 @@ use clap::Args;
 use panchroma_core::data::{Catalogue, Split};
 use panchroma_core::evaluate::{EvaluateContext, evaluate};
 use panchroma_core::train::{CheckpointError, Event, Observer, load_run};
-use panchroma_core::{Model, Registry, Result};
+use panchroma_core::{Model, Result};
 use std::path::PathBuf;
 
 /// Arguments of `probe`.
@@ -33,7 +33,7 @@ impl ProbeArgs {
 }
 
 pub(super) fn run(args: &ProbeArgs) -> Result<()> {
-    let registry = Registry::linked()?;
+    let registry = super::registry::of_run(&args.run, &args.set)?;
     let device = args.device.open(&args.json)?;
     let (experiment, model, state) = load_run(&args.run, &args.set, &registry, &device)?;
     if model.is_codec() {

@@ -1,17 +1,26 @@
 //! `panchroma schema`: one JSON schema of a config, for editors.
 
 use super::print_json;
+use super::registry::PluginArgs;
+use clap::Args;
 use panchroma_core::data::DataConfig;
 use panchroma_core::evaluate::{EvaluateConfig, PredictKeys, ProbeKeys};
 use panchroma_core::metadata::ModalityKeys;
 use panchroma_core::reexport::schemars::{JsonSchema, schema_for};
 use panchroma_core::registry::Catalogue;
 use panchroma_core::train::TrainConfig;
-use panchroma_core::{Kind, Registry, Result, RunConfig};
+use panchroma_core::{Kind, PluginsConfig, Registry, Result, RunConfig};
 use serde_json::{Map, Value, json};
 
-pub(super) fn run() -> Result<()> {
-    print_json(&config_schema(&Registry::linked()?))
+/// Arguments of `schema`.
+#[derive(Args)]
+pub(super) struct SchemaArgs {
+    #[command(flatten)]
+    plugins: PluginArgs,
+}
+
+pub(super) fn run(args: &SchemaArgs) -> Result<()> {
+    print_json(&config_schema(&args.plugins.registry()?))
 }
 
 /// The schema of a whole config with the plugins of `registry`.
@@ -56,6 +65,7 @@ fn config_schema(registry: &Registry) -> Value {
             "modality": { "type": "object", "additionalProperties": modality },
             "trunk": any_of(&registry.trunks, &json!({})),
             "head": { "type": "object", "additionalProperties": head },
+            "plugins": inline::<PluginsConfig>(),
             "train": inline::<TrainConfig>(),
             "evaluate": inline::<EvaluateConfig>(),
             "probe": { "type": "object", "additionalProperties": probe },

@@ -8,7 +8,7 @@ use panchroma_core::config::Document;
 use panchroma_core::data::{Catalogue, Split};
 use panchroma_core::reexport::candle_core::Device;
 use panchroma_core::train::{CheckpointError, load_run};
-use panchroma_core::{Error, Experiment, Model, Registry, Result};
+use panchroma_core::{Error, Experiment, Model, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,21 +88,23 @@ impl TokenizeArgs {
     }
 
     /// The model, whose codecs can be used.
-    fn model(&self, registry: &Registry, device: &Device) -> Result<(Experiment, Model)> {
+    fn model(&self, device: &Device) -> Result<(Experiment, Model)> {
         if let Some(run) = self.run() {
-            let (experiment, model, _) = load_run(run, &self.set, registry, device)?;
+            let registry = super::registry::of_run(run, &self.set)?;
+            let (experiment, model, _) = load_run(run, &self.set, &registry, device)?;
             return Ok((experiment, model));
         }
-        let experiment = Experiment::read(Document::load(&self.config, &self.set)?, registry)?;
-        let model = Model::of_tokenizers(&experiment, registry, device)?;
+        let document = Document::load(&self.config, &self.set)?;
+        let registry = super::registry::of(&document)?;
+        let experiment = Experiment::read(document, &registry)?;
+        let model = Model::of_tokenizers(&experiment, &registry, device)?;
         Ok((experiment, model))
     }
 }
 
 pub(super) fn run(args: &TokenizeArgs) -> Result<()> {
-    let registry = Registry::linked()?;
     let device = args.device.open(&args.json)?;
-    let (mut experiment, mut model) = args.model(&registry, &device)?;
+    let (mut experiment, mut model) = args.model(&device)?;
     let codecs = model.codecs()?;
     let names: Vec<String> = codecs.iter().map(|codec| codec.modality.clone()).collect();
     if names.is_empty() {

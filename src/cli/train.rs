@@ -6,7 +6,7 @@ use clap::Args;
 use panchroma_core::data::Split;
 use panchroma_core::train::checkpoint::write_atomically;
 use panchroma_core::train::{Outcome, TrainOptions, train};
-use panchroma_core::{Error, Experiment, Registry, Result, ops};
+use panchroma_core::{Error, Experiment, Result, ops};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,8 +48,7 @@ impl TrainArgs {
 }
 
 pub(super) fn run(args: &TrainArgs) -> Result<()> {
-    let registry = Registry::linked()?;
-    let experiment = args.config.read(&registry)?;
+    let (registry, experiment) = args.config.read()?;
     let options = TrainOptions {
         resume: args.resume,
         overwrite: args.overwrite,

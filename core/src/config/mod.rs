@@ -20,9 +20,9 @@ mod tests;
 mod write;
 
 pub use error::ConfigError;
+pub use inside::Fault;
 pub use nearest::{nearest, suggestion};
 pub use place::{Place, Source};
-pub use inside::Fault;
 pub use section::Section;
 
 use crate::Result;

@@ -7,7 +7,7 @@
 use crate::data::{CodecId, Column, DataError};
 use crate::{
     Array, ArrayField, Arrays, ArraysSpec, Encoding, Modality, PrepareContext, Result, Rows, Section, TokenKind,
-    TokenSpec, TokenValues, Tokens, Values,
+    TokenSpec, TokenValues, Tokens, ValueType, Values,
 };
 use candle_core::{Device, Tensor};
 use std::collections::BTreeMap;
@@ -100,9 +100,9 @@ impl Modality for StoredCodes {
     }
 
     fn spec(&self) -> ArraysSpec {
-        let field = |name, axes| ArrayField { name, axes, unit: String::new() };
+        let field = |name, axes| ArrayField { name, axes, unit: String::new(), values: ValueType::F32 };
         ArraysSpec {
-            fields: vec![field(CODES, &["T"]), field(COORDINATES, &["T", "C"])],
+            fields: vec![field(CODES, &["T"]).of(ValueType::U32), field(COORDINATES, &["T", "C"])],
             valid_axes: &["T"],
             sizes: vec![("T", self.spec.max_tokens), ("C", self.spec.coordinates.len())],
             labels: Vec::new(),

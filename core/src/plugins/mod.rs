@@ -6,7 +6,7 @@ mod error;
 pub use error::{PluginCall, PluginError};
 
 use crate::config::Document;
-use crate::{Registry, Result, Section};
+use crate::{Result, Section};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -183,6 +183,3 @@ impl std::fmt::Display for LibraryId {
         write!(f, "{} (sha256 {})", self.version, self.sha256.get(..12).unwrap_or(&self.sha256))
     }
 }
-
-/// What adds plugins of shared libraries to a registry, for a config: the command line hands it to whoever reads a config.
-pub type Load = fn(&mut Registry, &PluginsConfig) -> Result<()>;

@@ -9,7 +9,7 @@ use panchroma_core::data::DataError;
 use panchroma_core::sketch::Sketch;
 use panchroma_core::{
     Array, ArrayField, Arrays, ArraysSpec, Column, Descriptor, Error, Modality, ModalityContext, Mode, PrepareContext,
-    Result, Rows, Section, Values,
+    Result, Rows, Section, ValueType, Values,
 };
 use rand::Rng;
 use serde_json::{Value, json};
@@ -59,14 +59,19 @@ impl Modality for Image {
     fn spec(&self) -> ArraysSpec {
         let size = self.config.size;
         let mut fields = vec![
-            ArrayField { name: "flux", axes: &["C", "H", "W"], unit: String::new() },
-            ArrayField { name: "wavelength", axes: &["C"], unit: "ln(Angstrom)".into() },
-            ArrayField { name: "psf_fwhm", axes: &["C"], unit: "arcsec".into() },
-            ArrayField { name: "scale", axes: &["C"], unit: "arcsec/pixel".into() },
-            ArrayField { name: "noise", axes: &["C"], unit: String::new() },
+            ArrayField { name: "flux", axes: &["C", "H", "W"], unit: String::new(), values: ValueType::F32 },
+            ArrayField { name: "wavelength", axes: &["C"], unit: "ln(Angstrom)".into(), values: ValueType::F32 },
+            ArrayField { name: "psf_fwhm", axes: &["C"], unit: "arcsec".into(), values: ValueType::F32 },
+            ArrayField { name: "scale", axes: &["C"], unit: "arcsec/pixel".into(), values: ValueType::F32 },
+            ArrayField { name: "noise", axes: &["C"], unit: String::new(), values: ValueType::F32 },
         ];
         if !self.config.ivar.is_empty() {
-            fields.push(ArrayField { name: "ivar", axes: &["C", "H", "W"], unit: String::new() });
+            fields.push(ArrayField {
+                name: "ivar",
+                axes: &["C", "H", "W"],
+                unit: String::new(),
+                values: ValueType::F32,
+            });
         }
         ArraysSpec {
             fields,

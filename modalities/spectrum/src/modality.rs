@@ -11,7 +11,7 @@ use panchroma_core::data::DataError;
 use panchroma_core::sketch::Sketch;
 use panchroma_core::{
     Array, ArrayField, Arrays, ArraysSpec, Column, Descriptor, Error, Modality, ModalityContext, Mode, PrepareContext,
-    Result, Rows, Section, Values,
+    Result, Rows, Section, ValueType, Values,
 };
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -160,12 +160,12 @@ impl Modality for Spectrum {
     }
 
     fn spec(&self) -> ArraysSpec {
-        let field = |name, axes, unit: &str| ArrayField { name, axes, unit: unit.into() };
+        let field = |name, axes, unit: &str| ArrayField { name, axes, unit: unit.into(), values: ValueType::F32 };
         let angstrom = if self.config.wavelength_unit == WavelengthUnit::Other { "" } else { "Angstrom" };
         let mut fields = vec![
             field("flux", &["C", "L"], ""),
-            field("ivar", &["C", "L"], ""),
-            field("wavelength", &["L"], angstrom),
+            field("ivar", &["C", "L"], "").of(ValueType::F64),
+            field("wavelength", &["L"], angstrom).of(ValueType::F64),
             field("lsf_sigma", &["L"], angstrom),
         ];
         let mut sizes = vec![("C", self.config.channels.len()), ("L", self.grid.len())];

@@ -5,7 +5,7 @@ use crate::scaler::{Learner, Raw, Scaler};
 use panchroma_core::data::DataError;
 use panchroma_core::{
     Array, ArrayField, Arrays, ArraysSpec, Column, Descriptor, Error, Modality, ModalityContext, PrepareContext,
-    Result, Rows, Section, Values,
+    Result, Rows, Section, ValueType, Values,
 };
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -92,9 +92,10 @@ impl Modality for Table {
     }
 
     fn spec(&self) -> ArraysSpec {
-        let mut fields = vec![ArrayField { name: "values", axes: &["C", "P"], unit: String::new() }];
+        let mut fields =
+            vec![ArrayField { name: "values", axes: &["C", "P"], unit: String::new(), values: ValueType::F32 }];
         if self.has_errors() {
-            fields.push(ArrayField { name: "error", axes: &["C"], unit: String::new() });
+            fields.push(ArrayField { name: "error", axes: &["C"], unit: String::new(), values: ValueType::F32 });
         }
         let names = self.plan.columns.iter().map(|column| column.name.clone()).collect();
         ArraysSpec {

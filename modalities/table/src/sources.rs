@@ -3,7 +3,7 @@
 use panchroma_core::data::DataError;
 use panchroma_core::{
     Array, ArrayField, Arrays, ArraysSpec, Column, Descriptor, Modality, ModalityContext, PrepareContext, Result, Rows,
-    Section, Values,
+    Section, ValueType, Values,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -74,7 +74,7 @@ impl Modality for Sources {
 
     fn spec(&self) -> ArraysSpec {
         ArraysSpec {
-            fields: vec![ArrayField { name: "values", axes: &["L", "F"], unit: String::new() }],
+            fields: vec![ArrayField { name: "values", axes: &["L", "F"], unit: String::new(), values: ValueType::F32 }],
             valid_axes: &["L"],
             sizes: vec![("L", self.config.max_sources), ("F", self.config.fields.len())],
             labels: vec![("F", self.config.fields.clone())],

@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use panchroma_core::reexport::{inventory, schemars};
 use panchroma_core::{
     Array, ArrayField, Arrays, ArraysSpec, Column, Descriptor, Forward, Modality, Mode, PrepareContext, Result, Rows,
-    TokenKind, TokenSpec, TokenValues, Tokenizer, Tokens, Values,
+    TokenKind, TokenSpec, TokenValues, Tokenizer, Tokens, ValueType, Values,
 };
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ impl Modality for Toy {
 
     fn spec(&self) -> ArraysSpec {
         ArraysSpec {
-            fields: vec![ArrayField { name: "x", axes: &["L"], unit: String::new() }],
+            fields: vec![ArrayField { name: "x", axes: &["L"], unit: String::new(), values: ValueType::F32 }],
             valid_axes: &["L"],
             sizes: vec![("L", 1)],
             labels: Vec::new(),

@@ -11,7 +11,7 @@ use panchroma_core::data::{DataError, Ragged};
 use panchroma_core::sketch::Sketch;
 use panchroma_core::{
     Array, ArrayField, Arrays, ArraysSpec, Column, Descriptor, Error, Modality, ModalityContext, Mode, PrepareContext,
-    Result, Rows, Section, Values,
+    Result, Rows, Section, ValueType, Values,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -218,7 +218,7 @@ impl Modality for TimeSeries {
     }
 
     fn spec(&self) -> ArraysSpec {
-        let field = |name, axes, unit: &str| ArrayField { name, axes, unit: unit.into() };
+        let field = |name, axes, unit: &str| ArrayField { name, axes, unit: unit.into(), values: ValueType::F32 };
         let mut fields = vec![
             field("time", &["L"], "day"),
             field("values", &["L", "F"], ""),

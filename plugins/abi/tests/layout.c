@@ -40,6 +40,7 @@ static void constants(void) {
     VALUE(HEAD);
     VALUE(DETERMINISTIC);
     VALUE(RANDOM);
+    VALUE(ON_CUDA);
     VALUE(FOURIER);
     VALUE(LOG);
     VALUE(CATEGORY);
@@ -90,6 +91,7 @@ static void structs(void) {
     OFFSET(Field, unit);
     OFFSET(Field, axis_count);
     OFFSET(Field, axes);
+    OFFSET(Field, reserved);
 
     SIZE(ArraysInfo);
     OFFSET(ArraysInfo, size);

@@ -5,7 +5,7 @@ use crate::views::{Guarded, Shaped, Slice, SliceMut, View, unchanged};
 use panchroma_abi as abi;
 use panchroma_abi::Struct;
 use panchroma_core::plugins::NotFinitePolicy;
-use panchroma_core::{Array, ArrayField, Arrays, ArraysSpec, Values};
+use panchroma_core::{Array, ArrayField, Arrays, ArraysSpec, ValueType, Values};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
@@ -26,7 +26,7 @@ pub(crate) struct Spec {
 pub(crate) struct FieldSpec {
     pub(crate) name: String,
     pub(crate) unit: String,
-    /// 0 if only the arrays say.
+    /// As the interface numbers types.
     pub(crate) kind: u32,
     pub(crate) axes: Vec<usize>,
 }
@@ -42,6 +42,15 @@ pub(crate) fn lasting(text: &str) -> &'static str {
             texts.insert(lasting);
             lasting
         }
+    }
+}
+
+fn value_type(kind: u32) -> ValueType {
+    match kind {
+        abi::F64 => ValueType::F64,
+        abi::U8 => ValueType::U8,
+        abi::U32 => ValueType::U32,
+        _ => ValueType::F32,
     }
 }
 
@@ -63,11 +72,14 @@ impl Spec {
     pub(crate) fn to_core(&self) -> ArraysSpec {
         let sizes: Vec<(&'static str, usize)> = self.axes.iter().map(|(name, size)| (lasting(name), *size)).collect();
         let names = |axes: &[usize]| {
-            let names: Vec<&'static str> = axes.iter().filter_map(|axis| sizes.get(*axis)).map(|(name, _)| *name).collect();
+            let names: Vec<&'static str> =
+                axes.iter().filter_map(|axis| sizes.get(*axis)).map(|(name, _)| *name).collect();
             lasting_axes(&names)
         };
-        let field =
-            |f: &FieldSpec| ArrayField { name: lasting(&f.name), axes: names(&f.axes), unit: f.unit.clone() };
+        let field = |f: &FieldSpec| {
+            let (name, axes, unit) = (lasting(&f.name), names(&f.axes), f.unit.clone());
+            ArrayField { name, axes, unit, values: value_type(f.kind) }
+        };
         let fields = self.fields.iter().map(field).collect();
         ArraysSpec { fields, valid_axes: names(&self.valid_axes), sizes: sizes.clone(), labels: Vec::new() }
     }
@@ -79,7 +91,13 @@ impl Spec {
             names.iter().map(|name| axes.iter().position(|(axis, _)| axis == name)).collect()
         };
         let field = |f: &ArrayField| {
-            Some(FieldSpec { name: f.name.into(), unit: f.unit.clone(), kind: 0, axes: numbers(f.axes)? })
+            let kind = match f.values {
+                ValueType::F32 => abi::F32,
+                ValueType::F64 => abi::F64,
+                ValueType::U8 => abi::U8,
+                ValueType::U32 => abi::U32,
+            };
+            Some(FieldSpec { name: f.name.into(), unit: f.unit.clone(), kind, axes: numbers(f.axes)? })
         };
         let fields = spec.fields.iter().map(field).collect::<Option<_>>()?;
         Some(Self { fields, valid_axes: numbers(spec.valid_axes)?, axes })
@@ -207,7 +225,8 @@ impl Finite<'_> {
         is_finite: impl Fn(T) -> bool,
     ) -> Result<(), Fault> {
         let (own, mask) = (self.field.axes.as_slice(), self.spec.valid_axes.as_slice());
-        let product = |axes: &[usize]| axes.iter().map(|axis| self.lengths.get(*axis).copied().unwrap_or(0)).product::<usize>();
+        let product =
+            |axes: &[usize]| axes.iter().map(|axis| self.lengths.get(*axis).copied().unwrap_or(0)).product::<usize>();
         let width = product(own).max(1);
         let per_row = self.per_row.max(1);
         for (row, (values, valid)) in values.chunks_mut(width).zip(valid.chunks_mut(per_row)).enumerate() {
@@ -249,7 +268,8 @@ impl Finite<'_> {
         match self.policy {
             NotFinitePolicy::Invalid => Ok(()),
             NotFinitePolicy::Error => {
-                let reason = format!("field `{}` holds {value:?} where the mask says that it was measured", self.field.name);
+                let reason =
+                    format!("field `{}` holds {value:?} where the mask says that it was measured", self.field.name);
                 Err(self.function.fault_of(row, format!("{reason}; a value that was never written is NaN")))
             }
         }
@@ -292,8 +312,11 @@ impl<'a> ArraysView<'a> {
             (array.shape.iter().map(|n| *n as i64).collect::<Vec<i64>>(), Slice::from(&array.values))
         };
         let field = |field: &FieldSpec| {
-            let found = arrays.fields.get(&field.name);
-            found.map(view).ok_or_else(|| function.fault(format!("the arrays have no field `{}`", field.name)))
+            let found =
+                arrays.fields.get(&field.name).filter(|array| array.values.value_type() == value_type(field.kind));
+            found
+                .map(view)
+                .ok_or_else(|| function.fault(format!("the arrays have no field `{}` of its type", field.name)))
         };
         Ok(Self {
             present: bytemuck::cast_slice(&arrays.present),

@@ -24,7 +24,6 @@ pub(crate) struct Fault {
 
 /// Functions of the interface, for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "named as in the header")]
 pub(crate) enum Function {
     Create,
     Describe,

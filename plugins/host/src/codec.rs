@@ -26,14 +26,12 @@ pub(crate) trait Encode: Send + Sync {
     fn encode(&self, arrays: &ArraysView<'_>) -> Result<TokenBuffers, Fault>;
 
     /// Codes -> arrays of these lengths, not yet checked.
-    fn decode(&self, tokens: &TokensView<'_>, like: Option<&ArraysView<'_>>, shape: &Shape) -> Result<Buffers, Fault>;
-}
-
-/// Lengths of axes and types of fields of arrays that are decoded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Shape {
-    pub(crate) lengths: Vec<usize>,
-    pub(crate) kinds: Vec<u32>,
+    fn decode(
+        &self,
+        tokens: &TokensView<'_>,
+        like: Option<&ArraysView<'_>>,
+        lengths: &[usize],
+    ) -> Result<Buffers, Fault>;
 }
 
 /// A codec in this process.
@@ -55,8 +53,7 @@ impl Local {
         // SAFETY: the instance is alive, and the struct is ours and says its size.
         Function::Describe.call(|_| unsafe { describe(instance.pointer(), &raw mut info) })?;
         let kind = (info.vocabulary, 0);
-        let layout =
-            TokenLayout::read(&instance, kind, info.max_tokens, info.coordinate_count, functions.coordinate)?;
+        let layout = TokenLayout::read(&instance, kind, info.max_tokens, info.coordinate_count, functions.coordinate)?;
         let decodes = info.decodes != 0 && functions.decode.is_some();
         let described = Described { layout, decodes, arrays: arrays.clone() };
         Ok((Self { instance, functions, described: described.clone() }, described))
@@ -66,7 +63,9 @@ impl Local {
 /// How many tokens `plan` says that arrays need.
 pub(crate) fn planned(
     instance: &Instance,
-    plan: Option<unsafe extern "C" fn(*const std::ffi::c_void, *const abi::Arrays, *mut u64, *mut abi::Error) -> abi::Status>,
+    plan: Option<
+        unsafe extern "C" fn(*const std::ffi::c_void, *const abi::Arrays, *mut u64, *mut abi::Error) -> abi::Status,
+    >,
     arrays: &abi::Arrays,
     max_tokens: usize,
 ) -> Result<usize, Fault> {
@@ -88,18 +87,24 @@ impl Encode for Local {
             let tokens = planned(&self.instance, self.functions.plan, view, layout.max_tokens)?;
             layout.filled(Function::Encode, arrays.present, tokens, |tokens| {
                 // SAFETY: the instance is alive, arrays and tokens are as the interface describes them.
-                Function::Encode.call(|error| unsafe { encode(self.instance.pointer(), view, tokens, error) }).map(|_| ())
+                Function::Encode
+                    .call(|error| unsafe { encode(self.instance.pointer(), view, tokens, error) })
+                    .map(|_| ())
             })
         })
     }
 
-    fn decode(&self, tokens: &TokensView<'_>, like: Option<&ArraysView<'_>>, shape: &Shape) -> Result<Buffers, Fault> {
+    fn decode(
+        &self,
+        tokens: &TokensView<'_>,
+        like: Option<&ArraysView<'_>>,
+        lengths: &[usize],
+    ) -> Result<Buffers, Fault> {
         let Some(decode) = self.functions.decode else { return Err(Function::Decode.fault("there is none")) };
-        let mut spec = self.described.arrays.clone();
-        spec.fields.iter_mut().zip(&shape.kinds).for_each(|(field, kind)| field.kind = *kind);
+        let spec = &self.described.arrays;
         let run = |like: *const abi::Arrays| {
             tokens.view(|view| {
-                spec.filled(Function::Decode, tokens.present.len(), &shape.lengths, |arrays| {
+                spec.filled(Function::Decode, tokens.present.len(), lengths, |arrays| {
                     // SAFETY: as above.
                     let call = |error| unsafe { decode(self.instance.pointer(), view, like, arrays, error) };
                     Function::Decode.call(call).map(|_| ())
@@ -127,10 +132,9 @@ impl ForeignCodec {
     }
 
     /// Lengths of the arrays to decode to: those of `like`, or the longest.
-    fn shape(&self, like: Option<&ArraysView<'_>>) -> Shape {
+    fn lengths(&self, like: Option<&ArraysView<'_>>) -> Vec<usize> {
         let spec = &self.described.arrays;
         let mut lengths = spec.longest();
-        let mut kinds: Vec<u32> = spec.fields.iter().map(|f| if f.kind == 0 { abi::F32 } else { f.kind }).collect();
         if let Some(like) = like {
             let of_fields = spec.fields.iter().zip(&like.fields).map(|(field, (shape, _))| (&field.axes, shape));
             for (axes, shape) in of_fields.chain([(&spec.valid_axes, &like.valid.0)]) {
@@ -140,9 +144,8 @@ impl ForeignCodec {
                     }
                 }
             }
-            kinds.iter_mut().zip(&like.fields).for_each(|(kind, (_, values))| *kind = values.kind());
         }
-        Shape { lengths, kinds }
+        lengths
     }
 
     fn decoded(&self, tokens: &Tokens, like: Option<&Arrays>) -> Result<Arrays, Fault> {
@@ -151,18 +154,17 @@ impl ForeignCodec {
         let TokenValues::Codes(codes) = &tokens.values else { return Err(function.fault("tokens that are no codes")) };
         let codes = codes.flatten_all().and_then(|c| c.to_vec1::<u32>()).map_err(|e| wrong(&e))?;
         let valid = tokens.valid.flatten_all().and_then(|v| v.to_vec1::<u8>()).map_err(|e| wrong(&e))?;
-        let outside = codes.iter().zip(&valid).position(|(c, valid)| *valid == 1 && *c >= self.described.layout.vocabulary);
+        let outside =
+            codes.iter().zip(&valid).position(|(c, valid)| *valid == 1 && *c >= self.described.layout.vocabulary);
         let per_row = tokens.valid.dims().get(1).copied().unwrap_or(0);
         if let Some(place) = outside {
             return Err(function.fault_of(place / per_row.max(1), "a code is outside of its vocabulary"));
         }
         let present: &[u8] = bytemuck::cast_slice(&tokens.present);
         let view = TokensView { present, tokens: per_row, valid: &valid, codes: &codes };
-        let mut spec = self.described.arrays.clone();
-        let like = like.map(|like| ArraysView::of(function, like, &spec)).transpose()?;
-        let shape = self.shape(like.as_ref());
-        spec.fields.iter_mut().zip(&shape.kinds).for_each(|(field, kind)| field.kind = *kind);
-        let buffers = self.runs.decode(&view, like.as_ref(), &shape)?;
+        let spec = &self.described.arrays;
+        let like = like.map(|like| ArraysView::of(function, like, spec)).transpose()?;
+        let buffers = self.runs.decode(&view, like.as_ref(), &self.lengths(like.as_ref()))?;
         spec.finish(function, buffers, NotFinitePolicy::Error)
     }
 }

@@ -5,7 +5,7 @@ use crate::instance::{Chosen, Instance, Request};
 use crate::library::Functions;
 use crate::operation::{self, Compute, Declared, parameter_views};
 use crate::rows::{Held, Wanted};
-use crate::tokenizer::{Gradients, unwrapped};
+use crate::tokenizer::Gradients;
 use crate::views::{Shaped, Slice, View};
 use panchroma_abi as abi;
 use panchroma_abi::Struct;
@@ -112,7 +112,7 @@ impl Head for ForeignHead {
             context: *context,
             nothing: Arc::clone(&nothing),
         };
-        let result = operation::apply(call, &inputs, &self.parameters).map_err(unwrapped)?;
+        let result = operation::apply(call, &inputs, &self.parameters)?;
         let mut output = HeadOutput::default();
         if !nothing.load(Ordering::Relaxed) {
             output.loss = Some(result.narrow(0, 0, 1)?.squeeze(0)?);
@@ -176,14 +176,17 @@ impl Compute for HeadCall {
             let list = pointers.as_ptr();
             self.input(x, dims, |compute, input| {
                 // SAFETY: the instance is alive, and all views are as the interface describes them.
-                function.call(|error| unsafe { forward(instance.pointer(), compute, input, list, &raw mut loss, out, error) })
+                function.call(|error| unsafe {
+                    forward(instance.pointer(), compute, input, list, &raw mut loss, out, error)
+                })
             })?
         };
         if !learned {
             self.nothing.store(true, Ordering::Relaxed);
             loss = 0.0;
         }
-        let predictions = predictions.take_f32().ok_or_else(|| function.fault("it wrote behind the end of its predictions"))?;
+        let predictions =
+            predictions.take_f32().ok_or_else(|| function.fault("it wrote behind the end of its predictions"))?;
         let result: Vec<f32> = std::iter::once(loss).chain(predictions).collect();
         let length = result.len();
         Ok((result, vec![length]))
@@ -211,7 +214,8 @@ impl Compute for HeadCall {
             let (list, inputs, wanted) = (pointers.as_ptr(), inputs.as_ptr(), wanted.as_ptr());
             self.input(x, dims, |compute, input| {
                 // SAFETY: as above.
-                function.call(|error| unsafe { backward(instance.pointer(), compute, input, list, inputs, wanted, error) })
+                function
+                    .call(|error| unsafe { backward(instance.pointer(), compute, input, list, inputs, wanted, error) })
             })?;
         }
         let beyond = || function.fault("it wrote behind the end of a gradient");
@@ -240,6 +244,7 @@ pub(crate) fn not_isolated(caller: &Caller) -> Error {
     Error::Plugin {
         kind: caller.kind,
         name: caller.component.clone(),
-        reason: "learns with the model and can't run in a child process: leave its plugin out of `plugins.isolate`".into(),
+        reason: "learns with the model and can't run in a child process: leave its plugin out of `plugins.isolate`"
+            .into(),
     }
 }

@@ -57,7 +57,8 @@ unsafe impl Sync for Instance {}
 impl Instance {
     /// Makes one.
     pub(crate) fn new(chosen: Chosen, request: &Request<'_>) -> Result<Self, Fault> {
-        let text = |text: String| CString::new(text).map_err(|_| Function::Create.fault("a text with a zero byte in it"));
+        let text =
+            |text: String| CString::new(text).map_err(|_| Function::Create.fault("a text with a zero byte in it"));
         let config = text(request.config.to_string())?;
         let name = text(request.name.to_owned())?;
         let modalities = request.modalities.iter().map(|m| text(m.clone())).collect::<Result<Vec<_>, _>>()?;

@@ -237,7 +237,8 @@ unsafe fn component(
     }
     let of = |part: &str| format!("{part} of `{name}`");
     // SAFETY: as above.
-    let (summary, schema) = unsafe { (table::text(table.summary, &of("the summary"))?, table::text(table.schema, &of("the schema"))?) };
+    let (summary, schema) =
+        unsafe { (table::text(table.summary, &of("the summary"))?, table::text(table.schema, &of("the schema"))?) };
     let example = match table.example.is_null() {
         true => String::new(),
         // SAFETY: as above.

@@ -52,7 +52,7 @@ pub struct Offer {
 
 /// What this platform is called in manifests.
 #[must_use]
-pub fn platform() -> String {
+pub(crate) fn platform() -> String {
     format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH)
 }
 
@@ -77,7 +77,8 @@ pub(crate) fn beside(library: &Path) -> Result<Option<Manifest>> {
 impl Manifest {
     /// Whether a TOML file means to be a manifest: it says `manifest_version`.
     pub(crate) fn is_one(path: &Path) -> bool {
-        std::fs::read_to_string(path).is_ok_and(|text| text.lines().any(|l| l.trim_start().starts_with("manifest_version")))
+        std::fs::read_to_string(path)
+            .is_ok_and(|text| text.lines().any(|l| l.trim_start().starts_with("manifest_version")))
     }
 
     /// Reads and checks a file.
@@ -88,12 +89,14 @@ impl Manifest {
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
         let wrong = |reason: String| unloadable(path, reason, Some("docs/plugins.md shows a manifest".into()));
         let version = |table: &toml::Table| table.get("manifest_version").and_then(toml::Value::as_integer);
-        let table = text.parse::<toml::Table>().map_err(|e| wrong(format!("the manifest is not TOML: {}", e.message())))?;
+        let table =
+            text.parse::<toml::Table>().map_err(|e| wrong(format!("the manifest is not TOML: {}", e.message())))?;
         if version(&table) != Some(i64::from(VERSION)) {
             let found = version(&table).map_or_else(|| "none".into(), |v| v.to_string());
             return Err(wrong(format!("`manifest_version` must be {VERSION}, is {found}")));
         }
-        let manifest: Self = toml::from_str(&text).map_err(|e| wrong(format!("the manifest is wrong: {}", e.message())))?;
+        let manifest: Self =
+            toml::from_str(&text).map_err(|e| wrong(format!("the manifest is wrong: {}", e.message())))?;
         manifest.check_interface().map_err(wrong)?;
         Ok(manifest)
     }

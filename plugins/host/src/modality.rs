@@ -92,7 +92,8 @@ fn describe(instance: &Instance, functions: &abi::Modality) -> Result<Described,
         let (columns, axes, fields) = (info.column_count, info.axis_count, info.field_count);
         return Err(wrong(format!("it says that it has {columns} columns, {axes} axes and {fields} fields")));
     }
-    let wanted = (0..info.column_count).map(|i| Wanted::read(instance, i, functions.column)).collect::<Result<_, _>>()?;
+    let wanted =
+        (0..info.column_count).map(|i| Wanted::read(instance, i, functions.column)).collect::<Result<_, _>>()?;
     let mut axes: Vec<(String, usize)> = Vec::new();
     for index in 0..info.axis_count {
         let mut own = abi::Axis::new();
@@ -108,7 +109,9 @@ fn describe(instance: &Instance, functions: &abi::Modality) -> Result<Described,
         axes.push((name, longest));
     }
     let numbers = |what: &str, count: u32, numbers: &[u32; abi::MAX_AXES]| -> Result<Vec<usize>, Fault> {
-        let numbers = numbers.get(..count as usize).ok_or_else(|| wrong(format!("{what} has {count} axes, at most 4 are allowed")))?;
+        let numbers = numbers
+            .get(..count as usize)
+            .ok_or_else(|| wrong(format!("{what} has {count} axes, at most 4 are allowed")))?;
         match numbers.iter().find(|n| **n as usize >= axes.len()) {
             Some(number) => Err(wrong(format!("{what} has axis number {number}, there are {}", axes.len()))),
             None => Ok(numbers.iter().map(|n| *n as usize).collect()),
@@ -155,7 +158,12 @@ pub(crate) struct ForeignModality {
 }
 
 impl ForeignModality {
-    pub(crate) fn new(runs: Box<dyn Prepare>, described: Described, caller: Caller, not_finite: NotFinitePolicy) -> Self {
+    pub(crate) fn new(
+        runs: Box<dyn Prepare>,
+        described: Described,
+        caller: Caller,
+        not_finite: NotFinitePolicy,
+    ) -> Self {
         let repeated = AtomicBool::new(described.flags & abi::DETERMINISTIC == 0);
         Self { runs, caller, spec: described.spec.to_core(), described, not_finite, repeated }
     }

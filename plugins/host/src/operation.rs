@@ -12,8 +12,9 @@ use panchroma_abi::Struct;
 use panchroma_core::reexport::candle_core::{
     CpuStorage, CustomOp2, Device, Error as TensorError, Layout, Result as TensorResult, Shape, Tensor,
 };
-use panchroma_core::{Decay, Init, Parameters, Result};
+use panchroma_core::{Decay, Error, Init, Parameters, Result};
 use std::ffi::c_void;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most parameters of a component.
 const MOST: u32 = 4096;
@@ -124,7 +125,12 @@ pub(crate) trait Compute: Send + Sync + 'static {
     fn forward(&self, x: (&[f32], &[usize]), parameters: &[f32]) -> Result<(Vec<f32>, Vec<usize>), Fault>;
 
     /// Gradients of `x` and parameters.
-    fn backward(&self, x: (&[f32], &[usize]), parameters: &[f32], gradient: &[f32]) -> Result<(Vec<f32>, Vec<f32>), Fault>;
+    fn backward(
+        &self,
+        x: (&[f32], &[usize]),
+        parameters: &[f32],
+        gradient: &[f32],
+    ) -> Result<(Vec<f32>, Vec<f32>), Fault>;
 
     fn caller(&self) -> &Caller;
 
@@ -141,15 +147,29 @@ pub(crate) trait Compute: Send + Sync + 'static {
 pub(crate) fn apply<C: Compute>(compute: C, x: &Tensor, parameters: &Held) -> Result<Tensor> {
     let device = x.device().clone();
     let x = x.to_device(&Device::Cpu)?.contiguous()?;
-    Ok(x.apply_op2(&parameters.flat()?.contiguous()?, Operation(compute))?.to_device(&device)?)
+    let failed = Arc::new(Mutex::new(None));
+    let operation = Operation { compute, failed: Arc::clone(&failed) };
+    match x.apply_op2(&parameters.flat()?.contiguous()?, operation) {
+        Ok(result) => Ok(result.to_device(&device)?),
+        Err(error) => {
+            let own = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+            Err(own.unwrap_or_else(|| error.into()))
+        }
+    }
 }
 
-struct Operation<C>(C);
+struct Operation<C> {
+    compute: C,
+    /// The error of a forward pass, which would lose what it knows on its way through candle.
+    failed: Arc<Mutex<Option<Error>>>,
+}
 
 impl<C: Compute> Operation<C> {
-    /// The framework's error on its way through candle.
     fn wrap(&self, fault: Fault) -> TensorError {
-        TensorError::wrap(self.0.caller().error(fault, self.0.ids()))
+        let error = self.compute.caller().error(fault, self.compute.ids());
+        let text = error.to_string();
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        TensorError::Msg(text)
     }
 }
 
@@ -167,18 +187,26 @@ impl<C: Compute> CustomOp2 for Operation<C> {
 
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, p: &CpuStorage, pl: &Layout) -> TensorResult<(CpuStorage, Shape)> {
         let (x, p) = (values(x, xl)?, values(p, pl)?);
-        let (result, shape) = self.0.forward((x, xl.dims()), p).map_err(|fault| self.wrap(fault))?;
+        let (result, shape) = self.compute.forward((x, xl.dims()), p).map_err(|fault| self.wrap(fault))?;
         if let Some(bad) = result.iter().find(|v| !v.is_finite()) {
-            return Err(self.wrap(Function::Forward.fault(format!("it gave {bad}; a value that was never written is NaN"))));
+            return Err(
+                self.wrap(Function::Forward.fault(format!("it gave {bad}; a value that was never written is NaN")))
+            );
         }
         Ok((CpuStorage::F32(result), Shape::from(shape)))
     }
 
-    fn bwd(&self, x: &Tensor, p: &Tensor, _: &Tensor, gradient: &Tensor) -> TensorResult<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        x: &Tensor,
+        p: &Tensor,
+        _: &Tensor,
+        gradient: &Tensor,
+    ) -> TensorResult<(Option<Tensor>, Option<Tensor>)> {
         let flat = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
         let (own, parameters, gradient) = (flat(x)?, flat(p)?, flat(gradient)?);
         let (of_x, of_parameters) =
-            self.0.backward((&own, x.dims()), &parameters, &gradient).map_err(|fault| self.wrap(fault))?;
+            self.compute.backward((&own, x.dims()), &parameters, &gradient).map_err(|fault| self.wrap(fault))?;
         if of_x.iter().chain(&of_parameters).any(|v| !v.is_finite()) {
             return Err(self.wrap(Function::Backward.fault("a gradient is not finite")));
         }

@@ -9,8 +9,8 @@ use crate::modality::{self, ForeignModality};
 use crate::search::{Candidate, candidates};
 use crate::tokenizer::ForeignTokenizer;
 use crate::unloadable;
-use panchroma_core::registry::Entry;
 use panchroma_core::reexport::{schemars, serde_json};
+use panchroma_core::registry::{Build, Entry};
 use panchroma_core::{Head, Library, Modality, PluginsConfig, Registry, Result, Tokenizer};
 use std::sync::Arc;
 
@@ -37,7 +37,8 @@ fn open(candidate: &Candidate, config: &PluginsConfig) -> Result<Arc<Loaded>> {
         // By its hash alone: what it is called is known only after it is loaded.
         let sha256 = crate::facts(path)?.sha256;
         if !config.allow.iter().any(|allowed| allowed.sha256.eq_ignore_ascii_case(&sha256)) {
-            let hint = format!("if you trust it, add `{{ name = \"NAME\", sha256 = \"{sha256}\" }}` to `plugins.allow`");
+            let hint =
+                format!("if you trust it, add `{{ name = \"NAME\", sha256 = \"{sha256}\" }}` to `plugins.allow`");
             return Err(unloadable(path, "its sha256 is not in `plugins.allow`", Some(hint)));
         }
     }
@@ -55,7 +56,7 @@ fn open(candidate: &Candidate, config: &PluginsConfig) -> Result<Arc<Loaded>> {
 fn entry<T: panchroma_core::Kind + ?Sized>(
     library: &Arc<Library>,
     about: &crate::library::About,
-    build: panchroma_core::registry::Build<T>,
+    build: Build<T>,
 ) -> Result<Entry<T>> {
     let schema: serde_json::Value = serde_json::from_str(&about.schema).unwrap_or_default();
     let schema = schemars::Schema::try_from(schema)
@@ -76,56 +77,74 @@ fn local(registry: &mut Registry, loaded: &Arc<Loaded>, chosen: &Chosen, config:
     let (name, own, not_finite) = (about.name.clone(), chosen.clone(), config.not_finite);
     match about.kind {
         Kind::Modality => {
-            let build: panchroma_core::registry::Build<dyn Modality> = Arc::new(move |section, context| {
+            let build: Build<dyn Modality> = Arc::new(move |section, context| {
                 let config = own.component().schema.read(section)?;
                 let request = Request { config: &config, name: context.name, arrays: None, modalities: &[], width: 0 };
                 let caller = own.caller();
-                let (runs, described) = modality::Local::new(own.clone(), &request).map_err(|f| refused(section, &caller, f))?;
+                let (runs, described) =
+                    modality::Local::new(own.clone(), &request).map_err(|f| refused(section, &caller, f))?;
                 Ok(Box::new(ForeignModality::new(Box::new(runs), described, caller, not_finite)))
             });
-            registry.modalities.add(&name, entry(library, about, build)?)
+            registry.modalities.add(&name, entry::<dyn Modality>(library, about, build)?)
         }
         Kind::Codec => {
-            let build: panchroma_core::registry::Build<dyn Tokenizer> = Arc::new(move |section, context| {
+            let build: Build<dyn Tokenizer> = Arc::new(move |section, context| {
                 let config = own.component().schema.read(section)?;
                 let caller = own.caller();
                 let arrays = codec::arrays_of(context, &caller)?;
-                let request =
-                    Request { config: &config, name: context.modality, arrays: Some(&arrays), modalities: &[], width: 0 };
+                let request = Request {
+                    config: &config,
+                    name: context.modality,
+                    arrays: Some(&arrays),
+                    modalities: &[],
+                    width: 0,
+                };
                 let made = codec::Local::new(own.clone(), &request, &arrays);
                 let (runs, described) = made.map_err(|f| refused(section, &caller, f))?;
                 Ok(Box::new(ForeignCodec::new(Box::new(runs), described, caller)))
             });
-            registry.tokenizers.add(&name, entry(library, about, build)?)
+            registry.tokenizers.add(&name, entry::<dyn Tokenizer>(library, about, build)?)
         }
         Kind::Tokenizer => {
-            let build: panchroma_core::registry::Build<dyn Tokenizer> = Arc::new(move |section, context| {
+            let build: Build<dyn Tokenizer> = Arc::new(move |section, context| {
                 let config = own.component().schema.read(section)?;
                 let arrays = codec::arrays_of(context, &own.caller())?;
-                let request =
-                    Request { config: &config, name: context.modality, arrays: Some(&arrays), modalities: &[], width: 0 };
+                let request = Request {
+                    config: &config,
+                    name: context.modality,
+                    arrays: Some(&arrays),
+                    modalities: &[],
+                    width: 0,
+                };
                 let made = ForeignTokenizer::new(own.clone(), &request, &arrays, context.parameters)?;
                 Ok(Box::new(made))
             });
-            registry.tokenizers.add(&name, entry(library, about, build)?)
+            registry.tokenizers.add(&name, entry::<dyn Tokenizer>(library, about, build)?)
         }
         Kind::Head => {
-            let build: panchroma_core::registry::Build<dyn Head> = Arc::new(move |section, context| {
+            let build: Build<dyn Head> = Arc::new(move |section, context| {
                 let config = own.component().schema.read(section)?;
                 let (modalities, width) = (context.modalities, context.width);
                 let request = Request { config: &config, name: context.name, arrays: None, modalities, width };
                 Ok(Box::new(ForeignHead::new(own.clone(), &request, context)?))
             });
-            registry.heads.add(&name, entry(library, about, build)?)
+            registry.heads.add(&name, entry::<dyn Head>(library, about, build)?)
         }
     }
 }
 
 /// A config that a plugin refused is an error at its table; anything else is the plugin's fault.
-pub(crate) fn refused(section: &panchroma_core::Section, caller: &Caller, fault: crate::call::Fault) -> panchroma_core::Error {
+pub(crate) fn refused(
+    section: &panchroma_core::Section,
+    caller: &Caller,
+    fault: crate::call::Fault,
+) -> panchroma_core::Error {
     let refused = fault.function == crate::call::Function::Create && !fault.crash;
     match refused {
-        true => section.reject("", format!("plugin `{}`, {} `{}`: {}", caller.plugin, caller.kind, caller.component, fault.reason)),
+        true => section.reject(
+            "",
+            format!("plugin `{}`, {} `{}`: {}", caller.plugin, caller.kind, caller.component, fault.reason),
+        ),
         false => caller.error(fault, &[]),
     }
 }

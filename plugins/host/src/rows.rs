@@ -36,7 +36,9 @@ impl Wanted {
         index: u32,
         getter: Option<unsafe extern "C" fn(*const c_void, u32, *mut abi::Column) -> abi::Status>,
     ) -> Result<Self, Fault> {
-        let Some(getter) = getter else { return Err(Function::Describe.fault("it asks for columns and has no `column`")) };
+        let Some(getter) = getter else {
+            return Err(Function::Describe.fault("it asks for columns and has no `column`"));
+        };
         let mut column = abi::Column::new();
         // SAFETY: the instance is alive, `column` is ours and says its size.
         Function::Describe.call(|_| unsafe { getter(instance.pointer(), index, &raw mut column) })?;

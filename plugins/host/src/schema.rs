@@ -1,7 +1,7 @@
 //! A component's JSON schema, held against the table of the config before any of its code runs.
 
-use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::JsonType as PrimitiveType;
+use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{ValidationError, Validator};
 use panchroma_core::config::Fault;
 use panchroma_core::{Result, Section};
@@ -80,7 +80,8 @@ impl ConfigSchema {
     /// The properties of the schema in which the keyword at `path` stands.
     fn properties(&self, path: &str) -> Vec<String> {
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-        let properties = self.text.pointer(parent).and_then(|schema| schema.get("properties")).and_then(Value::as_object);
+        let properties =
+            self.text.pointer(parent).and_then(|schema| schema.get("properties")).and_then(Value::as_object);
         properties.map(|p| p.keys().cloned().collect()).unwrap_or_default()
     }
 }
@@ -138,13 +139,19 @@ mod tests {
         assert_eq!(hint.as_deref(), Some("did you mean `column`?"));
         assert_eq!(said("longest = 3\n").0, "missing key `column` in [modality.x]");
         let (text, place, _) = said("column = \"flux\"\nlongest = \"3\"\n");
-        assert_eq!((text.as_str(), place.as_str()), ("expected an integer for `modality.x.longest`, got a string `\"3\"`", "\"3\""));
+        assert_eq!(
+            (text.as_str(), place.as_str()),
+            ("expected an integer for `modality.x.longest`, got a string `\"3\"`", "\"3\"")
+        );
         assert_eq!(said("column = \"flux\"\nlongest = 65\n").0, "invalid `modality.x.longest`: must be 64 or less");
         let (text, place, hint) = said("column = \"flux\"\nmode = \"fats\"\n");
         assert_eq!((text.as_str(), place.as_str()), ("unknown value `fats` for `modality.x.mode`", "\"fats\""));
         assert_eq!(hint.as_deref(), Some("did you mean `fast`?"));
         let (text, place, _) = said("column = \"flux\"\nbands = [{ name = \"g\" }, { name = 3 }]\n");
-        assert_eq!((text.as_str(), place.as_str()), ("expected a string for `modality.x.bands.1.name`, got an integer `3`", "3"));
+        assert_eq!(
+            (text.as_str(), place.as_str()),
+            ("expected a string for `modality.x.bands.1.name`, got an integer `3`", "3")
+        );
         let (text, ..) = said("column = \"flux\"\nbands = [{ name = \"g\", nam = 1 }]\n");
         assert_eq!(text, "unknown key `nam` in [modality.x.bands.0]");
     }

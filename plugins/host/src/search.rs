@@ -27,10 +27,12 @@ pub fn candidates(config: &PluginsConfig) -> Result<Vec<Candidate>> {
     let from_variable: Vec<PathBuf> = std::env::split_paths(&variable).filter(|p| !p.as_os_str().is_empty()).collect();
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
-    for (path, source) in config.paths.iter().map(|p| (p, "[plugins] paths")).chain(from_variable.iter().map(|p| (p, VARIABLE)))
+    for (path, source) in
+        config.paths.iter().map(|p| (p, "[plugins] paths")).chain(from_variable.iter().map(|p| (p, VARIABLE)))
     {
         if !path.is_absolute() {
-            let reason = format!("{source} has a relative path, which would depend on the folder where the command runs");
+            let reason =
+                format!("{source} has a relative path, which would depend on the folder where the command runs");
             return Err(unloadable(path, reason, Some("write the whole path, from `/`".into())));
         }
         let here = at(path)?;
@@ -54,7 +56,7 @@ pub fn candidates(config: &PluginsConfig) -> Result<Vec<Candidate>> {
 
 /// What a library called `name` is called as a file here.
 #[must_use]
-pub fn file_name(name: &str) -> String {
+pub(crate) fn file_name(name: &str) -> String {
     format!("{}{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX)
 }
 

@@ -24,7 +24,12 @@ pub(crate) unsafe fn read<T: Struct>(pointer: *const T, what: &str, least: usize
 ///
 /// # Safety
 /// As for [`read`].
-pub(crate) unsafe fn read_at<T: Struct>(pointer: *const T, what: &str, least: usize, offset: usize) -> Result<T, String> {
+pub(crate) unsafe fn read_at<T: Struct>(
+    pointer: *const T,
+    what: &str,
+    least: usize,
+    offset: usize,
+) -> Result<T, String> {
     if pointer.is_null() {
         return Err(format!("{what} is a null pointer"));
     }

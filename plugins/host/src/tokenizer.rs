@@ -11,7 +11,7 @@ use crate::views::{Shaped, Slice, View};
 use panchroma_abi as abi;
 use panchroma_abi::Struct;
 use panchroma_core::reexport::candle_core::Tensor;
-use panchroma_core::{Arrays, Error, Forward, Layer, Parameters, Result, TokenSpec, Tokenizer, Tokens};
+use panchroma_core::{Arrays, Forward, Layer, Parameters, Result, TokenSpec, Tokenizer, Tokens};
 use std::sync::Arc;
 
 /// A plugin's tokenizer as the framework's.
@@ -115,20 +115,7 @@ impl Layer for ForeignLayer {
     fn forward(&self, patches: &Tensor) -> Result<Tensor> {
         let declared = self.parameters.declared.clone();
         let call = LayerCall { own: Arc::clone(&self.own), outputs: self.outputs, declared };
-        operation::apply(call, patches, &self.parameters).map_err(unwrapped)
-    }
-}
-
-/// A plugin's error that went through candle, as it was.
-pub(crate) fn unwrapped(error: Error) -> Error {
-    use panchroma_core::reexport::candle_core::Error as TensorError;
-    let Error::Tensor(error) = error else { return error };
-    let plugin = |wrapped: &(dyn std::error::Error + 'static)| wrapped.is::<Error>();
-    match error {
-        TensorError::Wrapped(wrapped) if plugin(&*wrapped) => {
-            wrapped.downcast::<Error>().map_or_else(|_| TensorError::Msg("a plugin failed".into()).into(), |e| *e)
-        }
-        other => other.into(),
+        operation::apply(call, patches, &self.parameters)
     }
 }
 

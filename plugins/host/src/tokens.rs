@@ -120,7 +120,12 @@ impl TokenLayout {
     ///
     /// # Errors
     /// The first promise that is broken, with its row.
-    pub(crate) fn finish(&self, function: Function, mut buffers: TokenBuffers, present: &[bool]) -> Result<Tokens, Fault> {
+    pub(crate) fn finish(
+        &self,
+        function: Function,
+        mut buffers: TokenBuffers,
+        present: &[bool],
+    ) -> Result<Tokens, Fault> {
         let (b, t, c) = (present.len(), buffers.tokens, self.coordinates.len());
         for (place, valid) in buffers.valid.iter().enumerate() {
             let row = place / t.max(1);
@@ -187,7 +192,8 @@ impl CoordinateInfo {
         // SAFETY: the instance is alive, and the struct is ours and says its size.
         Function::Describe.call(|_| unsafe { getter(instance.pointer(), index, &raw mut own) })?;
         // SAFETY: texts of an instance live as long as it.
-        let name = unsafe { table::name(own.name, &format!("the name of coordinate {index}"), &['_']) }.map_err(wrong)?;
+        let name =
+            unsafe { table::name(own.name, &format!("the name of coordinate {index}"), &['_']) }.map_err(wrong)?;
         let unit = match own.unit.is_null() {
             true => String::new(),
             // SAFETY: as above.

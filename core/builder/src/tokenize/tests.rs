@@ -13,7 +13,8 @@ use panchroma_core::train::{Event, Observer, TrainOptions, load_run, train};
 use panchroma_core::{
     Array, ArrayField, Arrays, ArraysSpec, Batch, Coordinate, Decay, Descriptor, Encoding, Experiment, Features,
     Forward, Head, HeadContext, HeadOutput, Init, Modality, ModalityContext, Pooled, PrepareContext, Registry, Rows,
-    Section, TokenSet, TokenSpec, TokenValues, Tokenizer, TokenizerContext, Tokens, Trunk, TrunkContext, Values, View,
+    Section, TokenSet, TokenSpec, TokenValues, Tokenizer, TokenizerContext, Tokens, Trunk, TrunkContext, ValueType,
+    Values, View,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -46,7 +47,7 @@ impl Modality for Numbers {
         vec![Column::number("toy.flux").list()]
     }
     fn spec(&self) -> ArraysSpec {
-        let field = ArrayField { name: "flux", axes: &["L"], unit: String::new() };
+        let field = ArrayField { name: "flux", axes: &["L"], unit: String::new(), values: ValueType::F32 };
         ArraysSpec { fields: vec![field], valid_axes: &["L"], sizes: vec![("L", LENGTH)], labels: Vec::new() }
     }
     fn fit(&mut self, rows: &mut dyn Iterator<Item = Result<Rows>>) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Bad rows are left out alone, named once, and change nothing for others.
 
 use super::*;
-use crate::{Array, ArrayField, ArraysSpec, Column, Mode, Values};
+use crate::{Array, ArrayField, ArraysSpec, Column, Mode, ValueType, Values};
 use arrow_array::{Float64Array, RecordBatch};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ impl Modality for Mean {
         vec![Column::number("x")]
     }
     fn spec(&self) -> ArraysSpec {
-        let fields = vec![ArrayField { name: "x", axes: &[], unit: String::new() }];
+        let fields = vec![ArrayField { name: "x", axes: &[], unit: String::new(), values: ValueType::F32 }];
         ArraysSpec { fields, valid_axes: &[], sizes: Vec::new(), labels: Vec::new() }
     }
     fn fit(&mut self, rows: &mut dyn Iterator<Item = Result<Rows>>) -> Result<()> {

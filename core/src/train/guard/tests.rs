@@ -5,7 +5,7 @@ use crate::config::Document;
 use crate::{
     Array, ArrayField, Arrays, ArraysSpec, Column, Decay, Descriptor, Experiment, Features, Head, HeadContext,
     HeadOutput, Init, Modality, ModalityContext, PrepareContext, Registry, Section, TokenKind, TokenSpec, TokenValues,
-    Tokenizer, TokenizerContext, Tokens, Values, View,
+    Tokenizer, TokenizerContext, Tokens, ValueType, Values, View,
 };
 use crate::{Mode, Rows};
 use arrow_array::{ArrayRef, Float64Array, RecordBatch};
@@ -34,7 +34,7 @@ impl Modality for Number {
         vec![Column::number(&self.0)]
     }
     fn spec(&self) -> ArraysSpec {
-        let fields = vec![ArrayField { name: "x", axes: &["L"], unit: String::new() }];
+        let fields = vec![ArrayField { name: "x", axes: &["L"], unit: String::new(), values: ValueType::F32 }];
         ArraysSpec { fields, valid_axes: &["L"], sizes: vec![("L", 1)], labels: Vec::new() }
     }
     fn prepare(&self, rows: &Rows, _context: &PrepareContext<'_>) -> Result<Arrays> {

@@ -5,7 +5,7 @@ use panchroma_core::ops::Gradients;
 use panchroma_core::train::{AdamW, Group};
 use panchroma_core::{
     Array, ArrayField, Arrays, ArraysSpec, Forward, Mode, Parameters, Registry, Section, TokenValues, Tokenizer,
-    TokenizerContext, Values,
+    TokenizerContext, ValueType, Values,
 };
 use rand::Rng;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 const F: usize = 7;
 
 fn spec() -> ArraysSpec {
-    let field = |name, axes| ArrayField { name, axes, unit: String::new() };
+    let field = |name, axes| ArrayField { name, axes, unit: String::new(), values: ValueType::F32 };
     let fields = vec![
         field("time", &["L"][..]),
         field("values", &["L", "F"]),
