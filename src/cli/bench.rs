@@ -4,8 +4,8 @@ use super::progress::Counter;
 use super::{ConfigArgs, DeviceArgs, JsonArgs, print, print_json};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
+use panchroma_core::Result;
 use panchroma_core::train::{MeasureStage, Measured, measure};
-use panchroma_core::{Result};
 use serde::Serialize;
 
 /// Arguments of `bench`.

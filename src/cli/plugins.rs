@@ -1,10 +1,11 @@
 //! `panchroma plugins list`.
 
+use super::registry::PluginArgs;
 use super::{JsonArgs, print, print_json};
 use clap::{Args, Subcommand};
 use comfy_table::{ContentArrangement, Table, presets};
 use panchroma_core::registry::Catalogue;
-use panchroma_core::{Kind, Registry, Result};
+use panchroma_core::{Kind, Result};
 use serde::Serialize;
 
 /// Commands below `plugins`.
@@ -12,19 +13,26 @@ use serde::Serialize;
 pub(super) enum PluginsCommand {
     /// List every plugin: kind, name, what it is, where it comes from, the keys of its config
     List(ListArgs),
+    /// What a run starts in a child process for `plugins.isolate`
+    #[command(hide = true)]
+    Serve,
 }
 
 /// Arguments of `plugins list`.
 #[derive(Args)]
 pub(super) struct ListArgs {
     #[command(flatten)]
+    plugins: PluginArgs,
+    #[command(flatten)]
     json: JsonArgs,
 }
 
 impl PluginsCommand {
     pub(super) fn json(&self) -> bool {
-        let Self::List(args) = self;
-        args.json.json
+        match self {
+            Self::List(args) => args.json.json,
+            Self::Serve => false,
+        }
     }
 }
 
@@ -38,14 +46,18 @@ struct Row {
 }
 
 pub(super) fn run(command: &PluginsCommand) -> Result<()> {
-    let registry = Registry::linked()?;
+    let args = match command {
+        PluginsCommand::List(args) => args,
+        PluginsCommand::Serve => return panchroma_host::serve(),
+    };
+    let registry = args.plugins.registry()?;
     let mut rows = Vec::new();
     collect(&registry.modalities, &mut rows);
     collect(&registry.tokenizers, &mut rows);
     collect(&registry.trunks, &mut rows);
     collect(&registry.heads, &mut rows);
     collect(&registry.probes, &mut rows);
-    if command.json() {
+    if args.json.json {
         return print_json(&rows);
     }
     let mut table = Table::new();

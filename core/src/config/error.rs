@@ -210,7 +210,9 @@ fn missing(key: &str, table: &str) -> String {
 fn manual(table: &str) -> String {
     match table.split('.').next() {
         None | Some("") => "`panchroma docs` explains every table".into(),
-        Some(name @ ("run" | "data" | "train" | "evaluate" | "plugins")) => format!("`panchroma docs {name}` explains its keys"),
+        Some(name @ ("run" | "data" | "train" | "evaluate" | "plugins")) => {
+            format!("`panchroma docs {name}` explains its keys")
+        }
         Some(_) => "`panchroma docs KIND`, with the table's `kind`, explains its keys".into(),
     }
 }

@@ -24,7 +24,7 @@ pub struct PluginsConfig {
     #[serde(default)]
     pub allow: Vec<Allowed>,
     /// Run plugins in child processes, so that one that crashes or hangs becomes an error: `true`, or a list of names of plugins.
-    /// Heads and tokenizers with parameters always run in this process.
+    /// Heads and tokenizers with parameters can't be isolated.
     #[serde(default)]
     pub isolate: Isolate,
     /// Seconds that a call of an isolated plugin may take, for one batch.

@@ -11,7 +11,7 @@ use panchroma_abi as abi;
 use panchroma_abi::Struct;
 use panchroma_core::reexport::candle_core::{DType, Device, Tensor};
 use panchroma_core::{
-    Batch, Column, Error, Features, Forward, Head, HeadContext, HeadOutput, Mode, Pooled, Result, Rows, View as See,
+    Batch, Column, Features, Forward, Head, HeadContext, HeadOutput, Mode, Pooled, Result, Rows, View as See,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -236,15 +236,5 @@ impl Compute for HeadCall {
 
     fn ids(&self) -> &[String] {
         self.rows.ids()
-    }
-}
-
-/// The error where a head or a tokenizer with parameters is asked to run in a child process.
-pub(crate) fn not_isolated(caller: &Caller) -> Error {
-    Error::Plugin {
-        kind: caller.kind,
-        name: caller.component.clone(),
-        reason: "learns with the model and can't run in a child process: leave its plugin out of `plugins.isolate`"
-            .into(),
     }
 }

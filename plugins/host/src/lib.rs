@@ -13,6 +13,7 @@ mod codec;
 mod file;
 mod head;
 mod instance;
+mod isolate;
 mod library;
 mod manifest;
 mod modality;
@@ -27,6 +28,7 @@ mod tokens;
 mod views;
 
 pub use file::{FileFacts, facts};
+pub use isolate::{COMMAND, serve};
 pub use manifest::Manifest;
 pub use register::add;
 pub use search::{Candidate, VARIABLE, candidates};

@@ -101,17 +101,24 @@ pub(crate) fn load(path: &Path, manifest: Option<&Manifest>) -> Result<Arc<Loade
             found
         }
     };
-    if let Some(manifest) = manifest {
-        let Library { name, version, .. } = &*found.library;
-        if (&manifest.name, &manifest.version) != (name, version) {
-            let reason = format!(
-                "its manifest says `{}` {}, the library itself `{name}` {version}",
-                manifest.name, manifest.version
-            );
-            return Err(unloadable(path, reason, Some("build the library again, or correct the manifest".into())));
-        }
-    }
+    same_as(manifest, &found.library)?;
     Ok(found)
+}
+
+/// Refuses a library that isn't what its manifest says.
+///
+/// # Errors
+/// If name or version differ.
+pub(crate) fn same_as(manifest: Option<&Manifest>, library: &Library) -> Result<()> {
+    let Library { name, version, path, .. } = library;
+    match manifest {
+        Some(manifest) if (&manifest.name, &manifest.version) != (name, version) => {
+            let (other, its) = (&manifest.name, &manifest.version);
+            let reason = format!("its manifest says `{other}` {its}, the library itself `{name}` {version}");
+            Err(unloadable(path, reason, Some("build the library again, or correct the manifest".into())))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn open(path: &Path, sha256: &str) -> Result<Loaded, String> {

@@ -191,12 +191,50 @@ impl Modality for ForeignModality {
     }
 
     fn prepare(&self, rows: &Rows, context: &PrepareContext<'_>) -> Result<Arrays> {
+        match self.once(rows, context) {
+            Ok(arrays) => arrays,
+            // A process that is gone: which object did it?
+            Err(fault) if fault.crash => {
+                let row = self.culprit(rows, context);
+                Err(self.caller.error(Fault { row, ..fault }, rows.ids()))
+            }
+            Err(fault) => Err(self.caller.error(fault, rows.ids())),
+        }
+    }
+}
+
+impl ForeignModality {
+    /// One call. The inner error is none of the plugin.
+    fn once(&self, rows: &Rows, context: &PrepareContext<'_>) -> Result<Result<Arrays>, Fault> {
         let random = self.described.flags & abi::RANDOM != 0 && context.mode == Mode::Train;
         let purpose = format!("plugin {}", self.caller.plugin);
-        let held = Held::new(rows, &self.described.wanted, random.then_some((context, purpose.as_str())))?;
+        let held = match Held::new(rows, &self.described.wanted, random.then_some((context, purpose.as_str()))) {
+            Ok(held) => held,
+            Err(error) => return Ok(Err(error)),
+        };
         let batch = held.batch(rows.ids(), context.mode, context.seed, context.epoch);
         let spec = &self.described.spec;
         let arrays = self.buffers(&batch).and_then(|buffers| spec.finish(Function::Run, buffers, self.not_finite));
-        arrays.map_err(|fault| self.caller.error(fault, rows.ids()))
+        arrays.map(Ok)
+    }
+
+    /// The row that ends a process by itself, by halving; none if no single one does.
+    fn culprit(&self, rows: &Rows, context: &PrepareContext<'_>) -> Option<usize> {
+        let (mut start, mut end) = (0, rows.len());
+        while end - start > 1 {
+            let half = start + (end - start) / 2;
+            let crashes = |range: std::ops::Range<usize>| {
+                let part = rows.take(&range.collect::<Vec<_>>()).ok()?;
+                Some(matches!(self.once(&part, context), Err(fault) if fault.crash))
+            };
+            if crashes(start..half)? {
+                end = half;
+            } else if crashes(half..end)? {
+                start = half;
+            } else {
+                return None;
+            }
+        }
+        Some(start)
     }
 }

@@ -1,0 +1,228 @@
+//! The parent's side: children, one for each call that is under way, and what becomes of one that doesn't answer.
+
+use super::COMMAND;
+use super::message::{Plugin, Reply, Request, receive, send};
+use super::pack::Packer;
+use super::region::Region;
+use crate::arrays::Spec;
+use crate::call::{Fault, Function};
+use crate::library::{About, Kind};
+use crate::{codec, modality, unloadable};
+use panchroma_core::{Library, Result as CoreResult};
+use serde_json::Value;
+use std::io::{ErrorKind, Result};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// A component in child processes.
+pub(crate) struct Outside {
+    library: PathBuf,
+    limit: Duration,
+    create: Create,
+    /// Those that wait for work.
+    idle: Mutex<Vec<Worker>>,
+}
+
+/// What a new child has to make.
+#[derive(Clone)]
+struct Create {
+    kind: Kind,
+    component: String,
+    config: Value,
+    name: String,
+    arrays: Option<Spec>,
+}
+
+/// What came of a child's first message.
+pub(crate) enum Made {
+    Modality(modality::Described),
+    Codec(codec::Described),
+}
+
+impl Outside {
+    /// Makes the component `about` of a library in a child.
+    pub(crate) fn new(
+        library: &Path,
+        about: &About,
+        config: Value,
+        name: &str,
+        arrays: Option<Spec>,
+        limit: Duration,
+    ) -> std::result::Result<(Self, Made), Fault> {
+        let create = Create { kind: about.kind, component: about.name.clone(), config, name: name.into(), arrays };
+        let outside = Self { library: library.to_path_buf(), limit, create, idle: Mutex::default() };
+        let (worker, made) = outside.spawn()?;
+        outside.put_back(worker);
+        Ok((outside, made))
+    }
+
+    fn put_back(&self, worker: Worker) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+    }
+
+    fn spawn(&self) -> std::result::Result<(Worker, Made), Fault> {
+        let function = Function::Create;
+        let mut worker = Worker::new(self.limit).map_err(|error| cant_start(function, &error))?;
+        worker.load(&self.library).map_err(|lost| lost.fault(function))?.map_err(|reason| function.fault(reason))?;
+        let Create { kind, component, config, name, arrays } = self.create.clone();
+        let reply = worker.ask(&Request::Create { kind, component, config, name, arrays });
+        match reply.map_err(|lost| lost.fault(function))? {
+            Reply::Modality(described) => Ok((worker, Made::Modality(described))),
+            Reply::Codec(described) => Ok((worker, Made::Codec(described))),
+            Reply::Failed(fault) => Err(fault),
+            other => Err(function.fault(unexpected(&other))),
+        }
+    }
+
+    /// Makes a call; `read` takes what it gave out of shared memory, `None` if that is no answer to it.
+    pub(super) fn call<T>(
+        &self,
+        function: Function,
+        packer: Packer<'_>,
+        request: Request,
+        read: impl FnOnce(&Region, &Reply) -> Result<Option<T>>,
+    ) -> std::result::Result<T, Fault> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut worker = match idle {
+            Some(worker) => worker,
+            None => self.spawn()?.0,
+        };
+        packer.write(&mut worker.region).map_err(|error| shared(function, &error))?;
+        // From here on a worker that fails is lost: it is not put back.
+        let reply = worker.ask(&request).map_err(|lost| lost.fault(function))?;
+        let result = match &reply {
+            Reply::Failed(fault) => Err(fault.clone()),
+            reply => {
+                worker.region.follow().map_err(|error| shared(function, &error))?;
+                let found = read(&worker.region, reply).map_err(|error| shared(function, &error))?;
+                found.ok_or_else(|| function.fault(unexpected(reply)))
+            }
+        };
+        self.put_back(worker);
+        result
+    }
+}
+
+fn cant_start(function: Function, error: &std::io::Error) -> Fault {
+    function.fault(format!("a process for it can't be started: {error}"))
+}
+
+fn shared(function: Function, error: &std::io::Error) -> Fault {
+    function.fault(format!("memory to share with its process: {error}"))
+}
+
+fn unexpected(reply: &Reply) -> String {
+    match reply {
+        Reply::Error(reason) => reason.clone(),
+        _ => "its process gave an answer to something else".into(),
+    }
+}
+
+/// What a library in a child says of itself and of its components.
+///
+/// # Errors
+/// If it can't be loaded there, or takes the process with it.
+pub(crate) fn describe(path: &Path, sha256: &str, limit: Duration) -> CoreResult<(Library, Vec<About>)> {
+    let failed = |reason: String| unloadable(path, reason, None);
+    let mut worker = Worker::new(limit).map_err(|e| failed(format!("a process for it can't be started: {e}")))?;
+    let loaded = worker.load(path).map_err(|lost| failed(lost.reason))?.map_err(failed)?;
+    let (Plugin { name, version, license, publisher }, components) = loaded;
+    Ok((Library { name, version, license, publisher, path: path.to_path_buf(), sha256: sha256.into() }, components))
+}
+
+/// A child.
+struct Worker {
+    child: Child,
+    socket: UnixStream,
+    region: Region,
+    limit: Duration,
+}
+
+/// A child that is gone.
+struct Lost {
+    reason: String,
+}
+
+impl Lost {
+    fn fault(self, function: Function) -> Fault {
+        Fault { crash: true, ..function.fault(self.reason) }
+    }
+}
+
+impl Worker {
+    fn new(limit: Duration) -> Result<Self> {
+        let (socket, theirs) = UnixStream::pair()?;
+        socket.set_read_timeout(Some(limit))?;
+        let region = Region::create()?;
+        // What a plugin prints must not get among what this program prints for others to read.
+        let errors: OwnedFd = std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned()?;
+        let child = Command::new(std::env::current_exe()?)
+            .args(COMMAND)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::from(errors))
+            .spawn()?;
+        Ok(Self { child, socket, region, limit })
+    }
+
+    /// Loads the library there; the inner error is what loading it said.
+    #[expect(clippy::type_complexity, reason = "lost, or refused, or what it is")]
+    fn load(&mut self, library: &Path) -> std::result::Result<std::result::Result<(Plugin, Vec<About>), String>, Lost> {
+        let request = Request::Load { library: library.to_path_buf(), memory: self.region.path() };
+        let reply = self.ask(&request)?;
+        self.region.forget_name();
+        Ok(match reply {
+            Reply::Loaded { plugin, components } => Ok((plugin, components)),
+            other => Err(unexpected(&other)),
+        })
+    }
+
+    fn ask(&mut self, request: &Request) -> std::result::Result<Reply, Lost> {
+        let answer = send(&mut self.socket, request).and_then(|()| receive(&mut self.socket));
+        answer.map_err(|error| Lost { reason: self.end(&error) })
+    }
+
+    /// Why there is no answer.
+    fn end(&mut self, error: &std::io::Error) -> String {
+        if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            return format!(
+                "it took longer than `plugins.time_limit`, {} s, and its process was stopped",
+                self.limit.as_secs_f64()
+            );
+        }
+        match self.child.wait() {
+            Ok(status) => match (status.signal(), status.code()) {
+                (Some(signal), _) => format!("its process was ended by signal {signal} ({})", signal_name(signal)),
+                (None, Some(code)) => format!("its process ended by itself, with exit code {code}"),
+                (None, None) => format!("its process ended: {status}"),
+            },
+            Err(_) => format!("its process does not answer: {error}"),
+        }
+    }
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        libc::SIGSEGV => "a wrong address in memory",
+        libc::SIGBUS => "memory that isn't there",
+        libc::SIGABRT => "it called abort",
+        libc::SIGFPE => "an impossible computation",
+        libc::SIGILL => "an instruction that this processor does not have",
+        libc::SIGKILL => "somebody killed it, perhaps for its memory",
+        _ => "see `man 7 signal`",
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // It has nothing to finish. Without the wait its entry would stay in the table of processes.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
