@@ -38,7 +38,8 @@ impl<H: Head> Held<H> {
         let rows = unsafe { self.columns.rows(raw.rows) }?;
         let inputs = count(raw.input_count, "inputs")?;
         // SAFETY: as above.
-        let (tensors, marks) = unsafe { (slice(raw.inputs, inputs, "inputs")?, slice(raw.present, inputs, "present")?) };
+        let (tensors, marks) =
+            unsafe { (slice(raw.inputs, inputs, "inputs")?, slice(raw.present, inputs, "present")?) };
         let shape = [rows.len(), self.width];
         // SAFETY: as above.
         let inputs = tensors.iter().map(|t| unsafe { view(*t, &shape, "vectors") }).collect::<Result<_>>()?;
@@ -167,4 +168,3 @@ unsafe extern "C" fn backward<H: Head>(
     // SAFETY: as above.
     unsafe { guard(error, body) }
 }
-

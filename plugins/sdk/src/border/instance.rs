@@ -133,7 +133,10 @@ impl Component {
         }
         let schema = SchemaGenerator::default().into_root_schema_for::<C>();
         if schema.get("type").and_then(|t| t.as_str()) != Some("object") {
-            return Err(Error::failed(format!("component `{}`: its config isn't a struct with named fields", about.name)));
+            return Err(Error::failed(format!(
+                "component `{}`: its config isn't a struct with named fields",
+                about.name
+            )));
         }
         let texts = [
             c_string(about.name, "the name")?,

@@ -13,5 +13,7 @@ pub(crate) mod modality;
 pub mod plugin;
 pub(crate) mod rows;
 pub(crate) mod tensor;
+#[cfg(test)]
+mod tests;
 pub(crate) mod tokenizer;
 pub(crate) mod tokens;

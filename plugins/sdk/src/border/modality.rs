@@ -99,7 +99,9 @@ unsafe extern "C" fn plan<M: Modality>(
         for ((axis, length), planned) in held.arrays.spec.axes.iter().zip(lengths).zip(planned) {
             if planned == 0 || planned > axis.longest {
                 let (name, longest) = (&axis.name, axis.longest);
-                return Err(Error::failed(format!("`plan` made axis `{name}` {planned} long; it goes from 1 to {longest}")));
+                return Err(Error::failed(format!(
+                    "`plan` made axis `{name}` {planned} long; it goes from 1 to {longest}"
+                )));
             }
             *length = planned as u64;
         }

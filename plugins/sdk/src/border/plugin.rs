@@ -25,7 +25,8 @@ impl Parts {
         let mut parts = Self::default();
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if name.is_empty() || !name.chars().all(word) {
-            parts.failed = Some(Error::failed(format!("plugin {name:?}: letters, digits, hyphens and underscores only")));
+            parts.failed =
+                Some(Error::failed(format!("plugin {name:?}: letters, digits, hyphens and underscores only")));
         }
         for text in [name, version, license, publisher] {
             let text = c_string(text, "the plugin's");
@@ -112,6 +113,19 @@ impl Table {
         })
     }
 
+    /// All components, those of the extensions last.
+    pub(crate) fn components(&self) -> impl Iterator<Item = &'static abi::Component> {
+        let lists = [
+            (self.plugin.components, self.plugin.component_count),
+            (self.tokenizers.items, self.tokenizers.count),
+            (self.heads.items, self.heads.count),
+        ];
+        lists.into_iter().flat_map(|(items, count)| {
+            // SAFETY: `leak` made the list, which has as many pointers to components, all of which live forever.
+            (0..count as usize).map(move |number| unsafe { &**items.add(number) })
+        })
+    }
+
     /// The extension called `id`, if the plugin has components of its kind.
     ///
     /// # Safety
@@ -149,7 +163,11 @@ pub fn understood(host_abi: u32) -> bool {
 }
 
 /// The entry: the table for a host that understands it, otherwise null. It is made once.
-pub fn enter(place: &OnceLock<Option<Table>>, host_abi: u32, make: impl FnOnce() -> Result<Table>) -> *const abi::Plugin {
+pub fn enter(
+    place: &OnceLock<Option<Table>>,
+    host_abi: u32,
+    make: impl FnOnce() -> Result<Table>,
+) -> *const abi::Plugin {
     if !understood(host_abi) {
         return std::ptr::null();
     }

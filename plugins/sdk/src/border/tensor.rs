@@ -116,7 +116,10 @@ unsafe fn open<T: Element>(tensor: *const abi::Tensor, expected: &[usize], what:
         return Err(Error::failed(format!("{what} isn't {}: code {code}, bits {bits}, lanes {lanes}", T::TYPE)));
     }
     if tensor.device_type != abi::CPU {
-        return Err(Error::failed(format!("{what} is on device {}; this plugin computes on the CPU", tensor.device_type)));
+        return Err(Error::failed(format!(
+            "{what} is on device {}; this plugin computes on the CPU",
+            tensor.device_type
+        )));
     }
     let values = found.iter().try_fold(1_usize, |n, length| n.checked_mul(*length));
     let values = values.ok_or_else(|| Error::failed(format!("{what} is larger than memory")))?;
