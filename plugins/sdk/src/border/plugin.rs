@@ -158,8 +158,7 @@ fn components(list: Vec<Component>) -> &'static abi::Components {
 /// Whether a host of this version understands our table.
 #[must_use]
 pub fn understood(host_abi: u32) -> bool {
-    let (major, minor) = (host_abi >> 16, host_abi & 0xffff);
-    major == abi::ABI_MAJOR && minor >= abi::ABI_MINOR
+    host_abi >> 16 == abi::ABI_MAJOR && host_abi >= abi::ABI
 }
 
 /// The entry: the table for a host that understands it, otherwise null. It is made once.
