@@ -8,7 +8,7 @@ use panchroma_sdk::prelude::*;
 #[schemars(crate = "panchroma_sdk::schemars")]
 pub struct Config {
     /// Length of a bin, seconds.
-    bin_seconds: f32,
+    bin_seconds: f64,
     /// Most bins of an object, from its first photon on. Later photons are left out.
     max_bins: usize,
     /// Levels of the number of photons: none, 1, 2 to 3, 4 to 7 and so on; the last has no upper end. 2 to 24.
@@ -16,9 +16,9 @@ pub struct Config {
     /// Levels of the mean energy, evenly in its logarithm. 1 to 1024.
     energy_levels: u32,
     /// Where the levels of energy begin, keV.
-    lowest_kev: f32,
+    lowest_kev: f64,
     /// Where the levels of energy end, keV.
-    highest_kev: f32,
+    highest_kev: f64,
 }
 
 impl Default for Config {
@@ -67,7 +67,7 @@ impl Codec for EventCodes {
     }
 
     fn coordinates(&self) -> Vec<Coordinate> {
-        let bin = f64::from(self.config.bin_seconds);
+        let bin = self.config.bin_seconds;
         vec![Coordinate::waves("time", "s", 2.0 * bin, 2.0 * bin * self.config.max_bins as f64, 16)]
     }
 
@@ -94,7 +94,7 @@ impl Codec for EventCodes {
             for (bin, (count, sum)) in sums.into_iter().enumerate().take(codes.width()) {
                 codes.row_mut(row)[bin] = self.code(count, sum / f64::from(count.max(1)));
                 valid.row_mut(row)[bin] = 1;
-                places.row_mut(row)[bin] = (bin as f32 + 0.5) * self.config.bin_seconds;
+                places.row_mut(row)[bin] = ((bin as f64 + 0.5) * self.config.bin_seconds) as f32;
             }
         }
         Ok(())
@@ -114,8 +114,8 @@ impl Codec for EventCodes {
                 let (count, kev) = self.meaning(*code);
                 // What doesn't fit behind the last place is left out.
                 for photon in 0..count.min((time.width() - place) as u32) {
-                    let part = (photon as f32 + 0.5) / count as f32;
-                    time.row_mut(row)[place] = (bin as f32 + part) * self.config.bin_seconds;
+                    let part = (f64::from(photon) + 0.5) / f64::from(count);
+                    time.row_mut(row)[place] = ((bin as f64 + part) * self.config.bin_seconds) as f32;
                     energy.row_mut(row)[place] = kev;
                     valid.row_mut(row)[place] = 1;
                     place += 1;
@@ -130,7 +130,7 @@ impl Codec for EventCodes {
 impl EventCodes {
     /// The bin of a time; times before the first photon there are not.
     fn bin(&self, time: f32) -> usize {
-        (time / self.config.bin_seconds).floor().max(0.0) as usize
+        (f64::from(time) / self.config.bin_seconds).floor().max(0.0) as usize
     }
 
     /// How many bins an object has: up to that of its last photon.
@@ -145,7 +145,7 @@ impl EventCodes {
             return 0;
         }
         let count_level = (count.ilog2()).min(self.config.count_levels - 2);
-        let (low, high) = (f64::from(self.config.lowest_kev).ln(), f64::from(self.config.highest_kev).ln());
+        let (low, high) = (self.config.lowest_kev.ln(), self.config.highest_kev.ln());
         let levels = f64::from(self.config.energy_levels);
         let energy_level = ((log_kev - low) / (high - low) * levels).floor().clamp(0.0, levels - 1.0) as u32;
         1 + count_level * self.config.energy_levels + energy_level
@@ -157,7 +157,7 @@ impl EventCodes {
         let (count_level, energy_level) = (code / self.config.energy_levels, code % self.config.energy_levels);
         // 1, 3 of 2 to 3, 6 of 4 to 7, 12 of 8 to 15.
         let count = if count_level == 0 { 1 } else { 3 << (count_level - 1) };
-        let (low, high) = (f64::from(self.config.lowest_kev).ln(), f64::from(self.config.highest_kev).ln());
+        let (low, high) = (self.config.lowest_kev.ln(), self.config.highest_kev.ln());
         let middle = (f64::from(energy_level) + 0.5) / f64::from(self.config.energy_levels);
         (count, (low + middle * (high - low)).exp() as f32)
     }

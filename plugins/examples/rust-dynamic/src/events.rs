@@ -12,9 +12,9 @@ pub struct Config {
     /// Column with the list of photon energies, keV.
     energy: String,
     /// Lowest energy that the telescope measures well, keV. Photons below are left out.
-    lowest_kev: f32,
+    lowest_kev: f64,
     /// Highest energy that the telescope measures well, keV. Photons above are left out.
-    highest_kev: f32,
+    highest_kev: f64,
     /// Most photons of an object. Of more, a part is drawn: another one in each epoch of training, the same evenly spread
     /// one otherwise.
     max_events: usize,
@@ -104,7 +104,8 @@ impl Events {
         }
         let band = self.config.lowest_kev..=self.config.highest_kev;
         let pairs = time.iter().copied().zip(energy.iter().copied());
-        let mut photons: Vec<(f64, f32)> = pairs.filter(|(t, e)| t.is_finite() && band.contains(e)).collect();
+        let mut photons: Vec<(f64, f32)> =
+            pairs.filter(|(t, e)| t.is_finite() && band.contains(&f64::from(*e))).collect();
         photons.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
         Ok(photons)
     }

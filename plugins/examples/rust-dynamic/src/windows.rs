@@ -15,11 +15,11 @@ pub struct Config {
     /// Bands of the window's spectrum, evenly in the logarithm of energy. 1 to 256.
     bands: usize,
     /// Where the bands begin, keV.
-    lowest_kev: f32,
+    lowest_kev: f64,
     /// Where the bands end, keV.
-    highest_kev: f32,
+    highest_kev: f64,
     /// Time that the detector takes to read out once, seconds: no window counts as shorter.
-    frame_seconds: f32,
+    frame_seconds: f64,
     /// Width of the hidden layer.
     hidden: usize,
     /// Width of the tokens.
@@ -75,7 +75,7 @@ impl Tokenizer for EventWindows {
     }
 
     fn coordinates(&self) -> Vec<Coordinate> {
-        vec![Coordinate::waves("time", "s", f64::from(self.config.frame_seconds), self.longest_seconds, 32)]
+        vec![Coordinate::waves("time", "s", self.config.frame_seconds, self.longest_seconds, 32)]
     }
 
     fn parameters(&self) -> Vec<Parameter> {
@@ -171,11 +171,11 @@ impl EventWindows {
         let part = 1.0 / window.len() as f32;
         patch.fill(0.0);
         for (_, energy) in window {
-            let band = ((energy.ln() - low) / (high - low) * self.config.bands as f32).floor();
+            let band = ((f64::from(*energy).ln() - low) / (high - low) * self.config.bands as f64).floor();
             // What is outside of the bands counts for the nearest.
-            patch[band.clamp(0.0, (self.config.bands - 1) as f32) as usize] += part;
+            patch[band.clamp(0.0, (self.config.bands - 1) as f64) as usize] += part;
         }
-        patch[self.config.bands] = (window.len() as f32 / seconds.max(self.config.frame_seconds)).ln_1p();
+        patch[self.config.bands] = (window.len() as f32 / seconds.max(self.config.frame_seconds as f32)).ln_1p();
     }
 
     /// `tanh(W₁ x + b₁)`.
