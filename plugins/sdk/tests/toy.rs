@@ -435,4 +435,147 @@ fn the_entry_gives_one_table_to_hosts_that_understand_it() {
     let table = panchroma_plugin(abi::ABI);
     assert!(!table.is_null());
     assert_eq!(table, panchroma_plugin(abi::ABI + 5));
+    // SAFETY: the table is never freed, and extensions are lists of components.
+    let names = [abi::TOKENIZERS, abi::HEADS].map(|id| unsafe {
+        let list = (*table).extension.unwrap()(id.as_ptr()).cast::<abi::Components>();
+        assert_eq!((*list).count, 1);
+        std::ffi::CStr::from_ptr((**(*list).items).name)
+    });
+    assert_eq!(names, [c"squares", c"line"]);
+}
+
+/// Deep lists of everything, counted.
+struct Deep;
+
+impl Modality for Deep {
+    const NAME: &'static str = "deep";
+    const SUMMARY: &'static str = "deep lists";
+    type Config = NoConfig;
+
+    fn new(_config: NoConfig, _request: &Request) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![
+            Column::number("cube").f64().list().list().list(),
+            Column::text("tags").list(),
+            Column::flag("marks").list().list(),
+            Column::number("at.z"),
+        ]
+    }
+
+    fn arrays(&self) -> ArraysSpec {
+        ArraysSpec::new().axis("what", 7).f64("found", "", &["what"])
+    }
+
+    fn prepare(&self, rows: &Rows, arrays: &mut ArraysMut) -> Result<()> {
+        let (cube, tags, marks) = (rows.nested_f64("cube")?, rows.list_text("tags")?, rows.nested_flag("marks")?);
+        let z = rows.f32("at.z")?;
+        let (mut found, mut valid, present) = (arrays.f64("found")?, arrays.valid()?, arrays.present()?);
+        for i in 0..rows.len() {
+            let (all, corner) = (cube.row(i), cube.row(i).list(1).list(0));
+            found.row_mut(i).copy_from_slice(&[
+                all.len() as f64,
+                all.values().iter().sum(),
+                corner.values().iter().sum(),
+                tags.row(i).iter().map(|t| t.len() as f64).sum(),
+                f64::from(marks.row(i).values().iter().sum::<u8>()),
+                f64::from(z.row(i).unwrap_or(-1.0)),
+                all.list(9).list(9).list(9).values().len() as f64,
+            ]);
+            present[i] = 1;
+            valid.row_mut(i).fill(1);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn deep_lists_are_followed() {
+    let rows = testing::Rows::json(json!([
+        { "cube": [[[1.0, 2.0], []], [[3.0]]], "tags": ["a", "bc"], "marks": [[true], [false, true]], "at": { "z": 0.5 } },
+        { "cube": [], "tags": null, "at": { "z": null } },
+        { "cube": [[], [[4.0, 5.0], [6.0]]], "marks": [] },
+    ]));
+    let arrays = testing::prepare::<Deep>("{}", &rows.unwrap()).unwrap();
+    let expected = [
+        [2.0, 6.0, 3.0, 3.0, 2.0, 0.5, 0.0],
+        [0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0],
+        [2.0, 15.0, 9.0, 0.0, 0.0, -1.0, 0.0],
+    ];
+    assert_eq!(arrays.f64("found").unwrap(), expected.concat());
+}
+
+/// Breaks promises, each by its own config.
+struct Broken {
+    how: String,
+    calls: std::sync::atomic::AtomicU32,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(crate = "panchroma_sdk::serde")]
+#[schemars(crate = "panchroma_sdk::schemars")]
+struct How {
+    how: String,
+}
+
+impl Modality for Broken {
+    const NAME: &'static str = "broken";
+    const SUMMARY: &'static str = "breaks promises";
+    type Config = How;
+
+    fn new(config: How, _request: &Request) -> Result<Self> {
+        Ok(Self { how: config.how, calls: Default::default() })
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        vec![Column::number("u"); if self.how == "twice" { 2 } else { 1 }]
+    }
+
+    fn arrays(&self) -> ArraysSpec {
+        let spec = ArraysSpec::new().axis("place", 2).f32("u", "", &["place"]);
+        if self.how == "axis" { spec.valid(&["plaice"]) } else { spec }
+    }
+
+    fn prepare(&self, rows: &Rows, arrays: &mut ArraysMut) -> Result<()> {
+        let calls = self.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mut u = arrays.f32("u")?;
+        u.values_mut().fill(match self.how.as_str() {
+            "infinite" => f32::INFINITY,
+            "calls" => calls as f32,
+            "neighbours" => rows.len() as f32,
+            _ => 0.0,
+        });
+        match self.how.as_str() {
+            "taken" => _ = arrays.f32("u")?,
+            "type" => _ = rows.f64("u")?,
+            "unknown" => _ = rows.f32("v")?,
+            "absent" => arrays.valid()?.values_mut().fill(1),
+            _ => {
+                arrays.present()?.fill(1);
+                arrays.valid()?.values_mut().fill(1);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn broken_promises_are_found() {
+    let rows = testing::Rows::new().column("u", [1.0, 2.0]);
+    for (how, expected) in [
+        ("infinite", "field `u` is valid and not finite at 0"),
+        ("calls", "the same rows gave other bits: field `u` differs"),
+        ("neighbours", "a row gave other values on its own: field `u` differs"),
+        ("absent", "it is absent, and yet something is valid"),
+        ("taken", "`u` was taken before: take each array once, outside of the loop over rows"),
+        ("type", "column `u` was asked for as f32 in 0 levels of lists, and read as f64 in 0"),
+        ("unknown", "column `v` isn't among those that `columns` asked for"),
+        ("twice", "column `u` is asked for twice"),
+        ("axis", "mask: no axis is called `plaice`"),
+    ] {
+        let error = testing::prepare::<Broken>(&format!(r#"{{ "how": "{how}" }}"#), &rows).unwrap_err();
+        assert_eq!(error.message(), expected, "{how}");
+    }
 }

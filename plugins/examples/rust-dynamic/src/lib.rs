@@ -9,6 +9,8 @@
 //! * [`EventWindows`], a tokenizer: windows of photons through a small network that is trained with the model.
 //! * [`LogFlux`], a head: predicts the logarithm of a flux.
 
+#![forbid(unsafe_code)]
+
 mod codes;
 mod events;
 mod log_flux;

@@ -3,7 +3,7 @@
 use super::arrays::{open, open_mut};
 use super::guard::guard;
 use super::instance::{About, Component, Instance, config, flags, open_instance, tell};
-use super::tokens::{self, Coordinates, Values, planned};
+use super::tokens::{self, Coordinates, Values, match_counts, planned};
 use crate::{ArraysSpec, Codec, Error, Request, Result};
 use panchroma_abi::{self as abi, Status, Struct as _};
 use std::ffi::c_void;
@@ -107,6 +107,7 @@ unsafe extern "C" fn encode<C: Codec>(
         let arrays = unsafe { open(&held.arrays, arrays) }?;
         // SAFETY: as above.
         let mut tokens = unsafe { tokens::open_mut(tokens, Values::Codes, held.coordinates.len()) }?;
+        match_counts(arrays.len(), tokens.len())?;
         held.codec.encode(&arrays, &mut tokens)?;
         Ok(abi::OK)
     };
@@ -130,6 +131,7 @@ unsafe extern "C" fn decode<C: Codec>(
         let like = if like.is_null() { None } else { Some(unsafe { open(&held.arrays, like) }?) };
         // SAFETY: as above.
         let mut arrays = unsafe { open_mut(&held.arrays, arrays) }?;
+        match_counts(arrays.len(), tokens.len())?;
         held.codec.decode(&tokens, like.as_ref(), &mut arrays)?;
         Ok(abi::OK)
     };

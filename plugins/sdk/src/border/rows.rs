@@ -16,7 +16,8 @@ impl Columns {
     pub(crate) fn new(list: Vec<Column>) -> Result<Self> {
         for (number, column) in list.iter().enumerate() {
             if list.iter().take(number).any(|c| c.path == column.path) {
-                return Err(Error::failed(format!("column `{}` is asked for twice", column.path)));
+                // Two keys of a config may name it, so the user is to blame.
+                return Err(Error::invalid(format!("column `{}` is asked for twice", column.path)));
             }
         }
         let paths = list.iter().map(|c| c_string(&c.path, "the column's name")).collect::<Result<_>>()?;

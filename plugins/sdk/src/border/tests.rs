@@ -159,9 +159,46 @@ fn a_host_that_keeps_to_the_interface_gets_its_arrays() {
 }
 
 #[test]
+fn strides_of_row_major_memory_are_understood() {
+    let (status, _, out) = Raw::new().run(|g| g.u.strides = [2, 1].as_ptr().cast_mut());
+    assert_eq!((status, out), (abi::OK, vec![2.0, 4.0, 6.0, 0.0]));
+}
+
+#[test]
+fn an_empty_batch_is_fine() {
+    let raw = Raw::new();
+    let (mut rows, mut data) = (abi::Rows::new(), abi::Data::new());
+    (data.r#type, data.depth) = (abi::F32, 1);
+    let offsets = [[0_u64].as_ptr()];
+    data.offsets = offsets.as_ptr();
+    let columns = [&raw const data];
+    (rows.column_count, rows.columns) = (1, columns.as_ptr());
+    let mut shape = [0_i64, 2];
+    let (mut u, mut valid) = (Given::new().u, Given::new().valid);
+    (u.shape, valid.shape) = (shape.as_mut_ptr(), shape.as_mut_ptr());
+    let fields = [&raw mut u];
+    let mut arrays = abi::Arrays::new();
+    (arrays.field_count, arrays.fields, arrays.valid) = (1, fields.as_ptr(), &raw mut valid);
+    let run = raw.functions().run.unwrap();
+    // SAFETY: everything lives until the call is over.
+    let status = unsafe { run(raw.instance, &raw const rows, &raw mut arrays, std::ptr::null_mut()) };
+    assert_eq!(status, abi::OK);
+}
+
+#[test]
+fn batches_and_components_go_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Rows>();
+    shared::<Arrays>();
+    shared::<Tokens>();
+    shared::<Parameters>();
+    shared::<Table>();
+}
+
+#[test]
 fn what_a_broken_host_gives_is_refused() {
     type Change = fn(&mut Given);
-    let cases: [(Change, &str); 13] = [
+    let cases: [(Change, &str); 15] = [
         (|g| g.null_column = true, "gave no column `u`"),
         (|g| g.null_columns = true, "gave columns as 0x0"),
         (|g| g.rows.column_count = 2, "gave 2 columns, not 1"),
@@ -174,6 +211,8 @@ fn what_a_broken_host_gives_is_refused() {
         (|g| g.u.code = 1, "field `u` isn't f32"),
         (|g| g.u.device_type = abi::CUDA, "field `u` is on device 2"),
         (|g| g.u.ndim = 1, "field `u` as [2], not [2, 2]"),
+        (|g| g.u.strides = [1, 2].as_ptr().cast_mut(), "field `u` has gaps: strides [1, 2]"),
+        (|g| g.u.byte_offset = 1, "gave field `u` as 0x"),
         (|g| g.shape = vec![2, 3], "as [2, 3], not [2, 2]"),
     ];
     for (change, expected) in cases {

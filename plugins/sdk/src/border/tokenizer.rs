@@ -5,7 +5,7 @@ use super::guard::guard;
 use super::instance::{About, Component, Instance, config, flags, open_instance, tell};
 use super::learn::{Learned, compute as open_compute};
 use super::tensor::{shape, view, view_mut};
-use super::tokens::{self, Coordinates, Values, planned};
+use super::tokens::{self, Coordinates, Values, match_counts, planned};
 use crate::{ArraysSpec, Error, Gradients, Request, Result, Tokenizer};
 use panchroma_abi::{self as abi, Status, Struct as _};
 use std::ffi::c_void;
@@ -124,6 +124,7 @@ unsafe extern "C" fn run<T: Tokenizer>(
         let values = Values::Patches(held.tokenizer.width());
         // SAFETY: as above.
         let mut tokens = unsafe { tokens::open_mut(tokens, values, held.coordinates.len()) }?;
+        match_counts(arrays.len(), tokens.len())?;
         held.tokenizer.run(&arrays, &mut tokens)?;
         Ok(abi::OK)
     };

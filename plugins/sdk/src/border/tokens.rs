@@ -120,6 +120,14 @@ unsafe fn size(raw: &abi::Tokens) -> Result<(usize, usize)> {
     Ok((rows, length.ok_or_else(|| Error::failed(format!("the host gave a mask of tokens as {valid:?}")))?))
 }
 
+/// Whether tokens are for as many objects as there are arrays for.
+pub(crate) fn match_counts(arrays: usize, tokens: usize) -> Result<()> {
+    if arrays == tokens {
+        return Ok(());
+    }
+    Err(Error::failed(format!("the host gave arrays of {arrays} objects and tokens of {tokens}")))
+}
+
 /// What `plan` gives, if it makes sense.
 pub(crate) fn planned(tokens: usize, most: usize) -> Result<u64> {
     if tokens == 0 || tokens > most {
