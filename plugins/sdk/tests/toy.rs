@@ -517,12 +517,14 @@ struct Broken {
 #[serde(crate = "panchroma_sdk::serde")]
 #[schemars(crate = "panchroma_sdk::schemars")]
 struct How {
+    /// Which promise.
     how: String,
 }
 
 impl Modality for Broken {
     const NAME: &'static str = "broken";
     const SUMMARY: &'static str = "breaks promises";
+    const EXAMPLE: &'static str = "how = \"type\"\nwhy = 1\n";
     type Config = How;
 
     fn new(config: How, _request: &Request) -> Result<Self> {
@@ -559,6 +561,13 @@ impl Modality for Broken {
         }
         Ok(())
     }
+}
+
+#[test]
+fn examples_have_keys_of_the_config() {
+    let parts = panchroma_sdk::border::plugin::Parts::new("a", "1", "MIT", "").modality::<Broken>();
+    let error = testing::check(parts).unwrap_err();
+    assert_eq!(error.message(), "`broken`: its example has the key `why`, which its config hasn't");
 }
 
 #[test]

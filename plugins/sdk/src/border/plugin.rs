@@ -73,20 +73,22 @@ impl Parts {
     }
 }
 
-/// A table that lives as long as the program, with the lists of its extensions.
+/// The plugin's table, with everything that it points at.
 pub struct Table {
-    plugin: &'static abi::Plugin,
-    tokenizers: &'static abi::Components,
-    heads: &'static abi::Components,
+    plugin: Box<abi::Plugin>,
+    components: List,
+    tokenizers: List,
+    heads: List,
+    _texts: Vec<CString>,
 }
 
-// SAFETY: what it points at is never changed or freed.
+// SAFETY: its pointers point at its own parts, which never change.
 unsafe impl Send for Table {}
 // SAFETY: as above.
 unsafe impl Sync for Table {}
 
 impl Table {
-    /// The table of the parts; they are never freed, as the host never unloads a plugin.
+    /// The table of the parts. It has to stay while the host has it: for good.
     ///
     /// # Errors
     /// If a name or a config can't be what the interface asks for.
@@ -94,36 +96,25 @@ impl Table {
         if let Some(failed) = parts.failed {
             return Err(failed);
         }
-        let texts: &'static [CString] = Box::leak(parts.texts.into_boxed_slice());
-        let mut plugin = abi::Plugin::new();
+        let components = List::new(parts.components);
+        let mut plugin = Box::new(abi::Plugin::new());
         plugin.abi = abi::ABI;
         plugin.size = size_of::<abi::Plugin>() as u32;
-        if let [name, version, license, publisher] = texts {
+        if let [name, version, license, publisher] = parts.texts.as_slice() {
             plugin.name = name.as_ptr();
             plugin.version = version.as_ptr();
             plugin.license = license.as_ptr();
             plugin.publisher = publisher.as_ptr();
         }
-        (plugin.component_count, plugin.components) = leak(parts.components);
+        (plugin.component_count, plugin.components) = (components.raw.count, components.raw.items);
         plugin.extension = Some(extension);
-        Ok(Self {
-            plugin: Box::leak(Box::new(plugin)),
-            tokenizers: components(parts.tokenizers),
-            heads: components(parts.heads),
-        })
+        let (tokenizers, heads) = (List::new(parts.tokenizers), List::new(parts.heads));
+        Ok(Self { plugin, components, tokenizers, heads, _texts: parts.texts })
     }
 
     /// All components, those of the extensions last.
-    pub(crate) fn components(&self) -> impl Iterator<Item = &'static abi::Component> {
-        let lists = [
-            (self.plugin.components, self.plugin.component_count),
-            (self.tokenizers.items, self.tokenizers.count),
-            (self.heads.items, self.heads.count),
-        ];
-        lists.into_iter().flat_map(|(items, count)| {
-            // SAFETY: `leak` made the list, which has as many pointers to components, all of which live forever.
-            (0..count as usize).map(move |number| unsafe { &**items.add(number) })
-        })
+    pub(crate) fn components(&self) -> impl Iterator<Item = &abi::Component> {
+        [&self.components, &self.tokenizers, &self.heads].into_iter().flat_map(|l| l.items.iter().map(|c| &c.raw))
     }
 
     /// The extension called `id`, if the plugin has components of its kind.
@@ -137,22 +128,26 @@ impl Table {
         }
         // SAFETY: not null; the caller vouches for the zero byte.
         let id = unsafe { CStr::from_ptr(id) };
-        let lists = [(abi::TOKENIZERS, self.tokenizers), (abi::HEADS, self.heads)];
-        let found = lists.into_iter().find(|(name, list)| *name == id && list.count > 0);
-        found.map_or(std::ptr::null(), |(_, list)| std::ptr::from_ref(list).cast())
+        let lists = [(abi::TOKENIZERS, &self.tokenizers), (abi::HEADS, &self.heads)];
+        let found = lists.into_iter().find(|(name, list)| *name == id && list.raw.count > 0);
+        found.map_or(std::ptr::null(), |(_, list)| std::ptr::from_ref(&*list.raw).cast())
     }
 }
 
-fn leak(components: Vec<Component>) -> (u32, *const *const abi::Component) {
-    let components: &'static [Component] = Box::leak(components.into_boxed_slice());
-    let pointers: Vec<*const abi::Component> = components.iter().map(|c| &raw const c.raw).collect();
-    (components.len() as u32, Box::leak(pointers.into_boxed_slice()).as_ptr())
+/// Components of one kind as the interface lists them.
+struct List {
+    raw: Box<abi::Components>,
+    items: Vec<Component>,
+    _pointers: Vec<*const abi::Component>,
 }
 
-fn components(list: Vec<Component>) -> &'static abi::Components {
-    let mut components = abi::Components::new();
-    (components.count, components.items) = leak(list);
-    Box::leak(Box::new(components))
+impl List {
+    fn new(items: Vec<Component>) -> Self {
+        let pointers: Vec<*const abi::Component> = items.iter().map(|c| &raw const c.raw).collect();
+        let mut raw = Box::new(abi::Components::new());
+        (raw.count, raw.items) = (pointers.len() as u32, pointers.as_ptr());
+        Self { raw, items, _pointers: pointers }
+    }
 }
 
 /// Whether a host of this version understands our table.
@@ -163,7 +158,7 @@ pub fn understood(host_abi: u32) -> bool {
 
 /// The entry: the table for a host that understands it, otherwise null. It is made once.
 pub fn enter(
-    place: &OnceLock<Option<Table>>,
+    place: &'static OnceLock<Option<Table>>,
     host_abi: u32,
     make: impl FnOnce() -> Result<Table>,
 ) -> *const abi::Plugin {
@@ -172,7 +167,7 @@ pub fn enter(
     }
     let made = catch_unwind(AssertUnwindSafe(|| place.get_or_init(|| make().ok())));
     let table = made.ok().and_then(Option::as_ref);
-    table.map_or(std::ptr::null(), |t| std::ptr::from_ref(t.plugin))
+    table.map_or(std::ptr::null(), |t| std::ptr::from_ref(&*t.plugin))
 }
 
 /// Makes a shared library a plugin: names what is in it, and exports `panchroma_plugin`.

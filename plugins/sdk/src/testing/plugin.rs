@@ -18,7 +18,7 @@ pub fn check(parts: Parts) -> Result<Vec<String>> {
     let table = Table::new(parts, nothing)?;
     let mut names: Vec<(u32, String)> = Vec::new();
     for component in table.components() {
-        // SAFETY: tables and their texts are never freed.
+        // SAFETY: texts live as long as the table.
         let (name, summary, schema) = unsafe {
             (
                 text(component.name, "the name")?,
@@ -36,6 +36,10 @@ pub fn check(parts: Parts) -> Result<Vec<String>> {
         if let Some(key) = undocumented {
             return Err(Error::failed(format!("`{name}`: key `{key}` has no doc comment, which is the user's manual")));
         }
+        // SAFETY: as above.
+        if let Some(key) = unknown(unsafe { text(component.example, "the example") }?, &schema) {
+            return Err(Error::failed(format!("`{name}`: its example has the key `{key}`, which its config hasn't")));
+        }
         let named = (component.kind, name.to_owned());
         if names.contains(&named) {
             return Err(Error::failed(format!("two components of one kind are called `{name}`")));
@@ -46,4 +50,14 @@ pub fn check(parts: Parts) -> Result<Vec<String>> {
         return Err(Error::failed(format!("a plugin without components, of version {:#x}", abi::ABI)));
     }
     Ok(names.into_iter().map(|(_, name)| name).collect())
+}
+
+/// A key of an example that the schema doesn't know; keys of tables in it are not looked at.
+fn unknown(example: &str, schema: &serde_json::Value) -> Option<String> {
+    let lines = example.lines().map(str::trim).take_while(|line| !line.starts_with('['));
+    let keys = lines.filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
+    let known = |key: &str| schema.get("properties").is_some_and(|p| p.get(key).is_some());
+    keys.map(|(key, _)| key.trim())
+        .filter(|key| key.chars().all(|c| c.is_alphanumeric() || c == '_'))
+        .find_map(|key| (!known(key)).then(|| key.to_owned()))
 }
