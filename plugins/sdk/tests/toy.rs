@@ -588,3 +588,62 @@ fn broken_promises_are_found() {
         assert_eq!(error.message(), expected, "{how}");
     }
 }
+
+/// Mean squared distance of two modalities' vectors: a head without parameters, columns and predictions.
+struct Distance;
+
+impl Head for Distance {
+    const NAME: &'static str = "distance";
+    const SUMMARY: &'static str = "squared distance of two modalities";
+    type Config = NoConfig;
+
+    fn new(_config: NoConfig, request: &Request) -> Result<Self> {
+        match request.modalities() {
+            [_, _] => Ok(Self),
+            all => Err(Error::invalid(format!("two modalities are needed, not {}", all.join(", ")))),
+        }
+    }
+
+    fn view(&self) -> View {
+        View::Isolated
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        Vec::new()
+    }
+
+    fn forward(
+        &self,
+        _: &Compute,
+        input: &HeadInput,
+        _: &Parameters,
+        predictions: &mut ArrayMut<f32>,
+    ) -> Result<Option<f32>> {
+        assert_eq!((input.input_count(), predictions.values().len()), (2, 0));
+        let (a, b) = (input.vectors(0)?.values(), input.vectors(1)?.values());
+        let sum: f32 = a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum();
+        Ok(Some(sum / input.len() as f32))
+    }
+
+    fn backward(&self, _: &Compute, input: &HeadInput, _: &Parameters, gradients: &mut Gradients) -> Result<()> {
+        let (a, b) = (input.vectors(0)?.values(), input.vectors(1)?.values());
+        let (mut to_a, mut to_b) = (gradients.input(0)?, gradients.input(1)?);
+        for (place, (a, b)) in a.iter().zip(b).enumerate() {
+            let slope = 2.0 * (a - b) / input.len() as f32;
+            to_a.values_mut()[place] += slope;
+            to_b.values_mut()[place] -= slope;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn heads_may_see_each_modality_on_its_own() {
+    let rows = testing::Rows::json(json!([{}, {}])).unwrap();
+    let head = HeadTrial::new::<Distance>("{}", 3, &["image", "spectrum"]).unwrap();
+    head.check_gradients(&rows).unwrap();
+    let outcome = head.forward(&[vec![1.0; 6], vec![3.0; 6]], &rows).unwrap();
+    assert_eq!((outcome.loss, outcome.predictions), (Some(12.0), vec![]));
+    let error = HeadTrial::new::<Distance>("{}", 3, &["image"]).err().unwrap();
+    assert_eq!(error.message(), "two modalities are needed, not image");
+}
