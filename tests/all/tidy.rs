@@ -186,6 +186,8 @@ fn crates_import_only_what_the_architecture_allows() {
             "plugins/aion",
             &["panchroma-core", "panchroma-heads", "panchroma-image", "panchroma-spectrum", "panchroma-table"],
         ),
+        ("plugins/abi", &[]),
+        ("plugins/sdk", &["panchroma-abi"]),
         ("modalities/testing", &["panchroma-core"]),
         ("modalities/image", &["panchroma-core", "panchroma-testing"]),
         ("modalities/spectrum", &["panchroma-core", "panchroma-testing"]),
