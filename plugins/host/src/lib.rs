@@ -9,6 +9,7 @@
 
 mod arrays;
 mod call;
+mod check;
 mod codec;
 mod file;
 mod head;
@@ -27,11 +28,12 @@ mod tokenizer;
 mod tokens;
 mod views;
 
+pub use check::{Outcome, Step, check};
 pub use file::{FileFacts, facts};
 pub use isolate::{COMMAND, serve};
-pub use manifest::Manifest;
-pub use register::add;
-pub use search::{Candidate, VARIABLE, candidates};
+pub use manifest::{Manifest, Offer};
+pub use register::{add, add_found};
+pub use search::{Candidate, VARIABLE, at, candidates, file_name};
 
 use std::path::Path;
 

@@ -66,6 +66,23 @@ impl Local {
     }
 }
 
+impl Local {
+    /// The same with no buffer for errors, as the interface allows: whatever comes of it.
+    pub(crate) fn prepare_unheard(&self, batch: &Batch<'_>) -> Result<Buffers, Fault> {
+        let Some(run) = self.functions.run else { return Err(Function::Run.fault("there is none")) };
+        batch.view(|rows| {
+            let lengths = self.plan(rows)?;
+            self.spec.filled(Function::Run, batch.len(), &lengths, |arrays| {
+                // SAFETY: as in `prepare`; `error` may be null.
+                match unsafe { run(self.instance.pointer(), rows, arrays, std::ptr::null_mut()) } {
+                    abi::OK => Ok(()),
+                    status => Err(Function::Run.fault(format!("status {status}"))),
+                }
+            })
+        })
+    }
+}
+
 impl Prepare for Local {
     fn prepare(&self, batch: &Batch<'_>) -> Result<Buffers, Fault> {
         let Some(run) = self.functions.run else { return Err(Function::Run.fault("there is none")) };

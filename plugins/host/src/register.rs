@@ -8,7 +8,7 @@ use crate::isolate::{self, Made, Outside};
 use crate::library::{About, Kind, Loaded, load, same_as};
 use crate::modality::{self, ForeignModality};
 use crate::schema::ConfigSchema;
-use crate::search::candidates;
+use crate::search::{Candidate, candidates};
 use crate::tokenizer::ForeignTokenizer;
 use crate::unloadable;
 use panchroma_core::plugins::Isolate;
@@ -23,7 +23,16 @@ use std::sync::Arc;
 /// # Errors
 /// If one can't be loaded, isn't allowed, or has a name that is taken.
 pub fn add(registry: &mut Registry, config: &PluginsConfig) -> Result<()> {
-    for candidate in candidates(config)? {
+    add_found(registry, config, &candidates(config)?).map(|_| ())
+}
+
+/// Adds plugins that were found.
+///
+/// # Errors
+/// As [`add`].
+pub fn add_found(registry: &mut Registry, config: &PluginsConfig, found: &[Candidate]) -> Result<Vec<Arc<Library>>> {
+    let mut libraries = Vec::new();
+    for candidate in found {
         let path = &candidate.library;
         let sha256 = crate::facts(path)?.sha256;
         allowed_hash(config, path, &sha256)?;
@@ -35,6 +44,7 @@ pub fn add(registry: &mut Registry, config: &PluginsConfig) -> Result<()> {
             if config.isolate.has(&library.name) {
                 let library = Arc::new(library);
                 components.iter().try_for_each(|about| outside(registry, &library, about, config))?;
+                libraries.push(library);
                 continue;
             }
         }
@@ -45,8 +55,9 @@ pub fn add(registry: &mut Registry, config: &PluginsConfig) -> Result<()> {
                 local(registry, &loaded, &chosen, config)?;
             }
         }
+        libraries.push(Arc::clone(&loaded.library));
     }
-    Ok(())
+    Ok(libraries)
 }
 
 /// Whether the allow-list has a file: by its hash alone, as what it is called is known only after it is loaded.

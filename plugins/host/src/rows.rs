@@ -54,6 +54,16 @@ impl Wanted {
         Ok(Self { path, kind: column.r#type, depth: column.depth, optional: column.optional != 0 })
     }
 
+    /// Levels of lists.
+    pub(crate) fn depth(&self) -> usize {
+        self.depth as usize
+    }
+
+    /// Type of its values.
+    pub(crate) fn kind(&self) -> u32 {
+        self.kind
+    }
+
     /// For the loader.
     pub(crate) fn column(&self) -> Column {
         let column = match self.kind {

@@ -56,12 +56,15 @@ pub fn candidates(config: &PluginsConfig) -> Result<Vec<Candidate>> {
 
 /// What a library called `name` is called as a file here.
 #[must_use]
-pub(crate) fn file_name(name: &str) -> String {
+pub fn file_name(name: &str) -> String {
     format!("{}{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX)
 }
 
-/// The plugins at one path.
-fn at(path: &Path) -> Result<Vec<Candidate>> {
+/// The plugins at one path: a library, a manifest, or a folder of them; none in a folder without any.
+///
+/// # Errors
+/// If there is nothing, or a manifest is wrong.
+pub fn at(path: &Path) -> Result<Vec<Candidate>> {
     if path.is_dir() {
         return folder(path);
     }

@@ -1,0 +1,213 @@
+//! The promises of a modality.
+
+use super::made_up::{Like, MadeUp};
+use super::{Outcome, Steps, heap, on_threads, request, said, throughput};
+use crate::arrays::Buffers;
+use crate::call::{Fault, Function};
+use crate::instance::Chosen;
+use crate::modality::{Described, Local, Prepare};
+use panchroma_abi as abi;
+use panchroma_core::plugins::NotFinitePolicy;
+use panchroma_core::{Arrays, Values};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Rows of one batch that holds every kind.
+const MIXED: [Like; 9] = [
+    Like::Plain(5),
+    Like::Missing,
+    Like::Plain(1),
+    Like::Empty,
+    Like::NotFinite,
+    Like::Plain(2),
+    Like::Extreme,
+    Like::Plain(17),
+    Like::Plain(5),
+];
+
+/// Tries a modality.
+pub(super) fn check(steps: &mut Steps<'_>, chosen: &Chosen, config: &Value) {
+    let mut made: Option<(Local, Described)> = None;
+    steps.step("describe", || {
+        let (local, described) = Local::new(chosen.clone(), &request(config, None)).map_err(said)?;
+        let again = Local::new(chosen.clone(), &request(config, None)).map_err(said)?.1;
+        if (&again.spec, &again.wanted) != (&described.spec, &described.wanted) {
+            return Err("a second instance of the same config describes itself differently".into());
+        }
+        let remark = format!("{} columns, {} arrays", described.wanted.len(), described.spec.fields.len());
+        made = Some((local, described));
+        Ok(remark)
+    });
+    let Some((local, described)) = made else { return };
+    let tried = Tried { local, described };
+    steps.step("plain rows", || {
+        let arrays = tried.arrays(&[Like::Plain(4); 8])?;
+        let present = arrays.present.iter().filter(|p| **p).count();
+        if present == 0 {
+            Ok("no made-up row made sense to it".into())
+        } else {
+            Ok(format!("{present} of 8 rows are present"))
+        }
+    });
+    steps.step("no rows", || tried.arrays(&[]).map(|_| String::new()));
+    steps.step("missing rows", || {
+        let arrays = tried.arrays(&[Like::Missing; 3])?;
+        // Columns may all be optional, or none be asked for.
+        Ok(if arrays.present.contains(&true) { "present all the same" } else { "absent" }.into())
+    });
+    for (name, like) in [
+        ("empty rows", Like::Empty),
+        ("NaN and infinity", Like::NotFinite),
+        ("extreme numbers", Like::Extreme),
+        ("rows longer than its axes", Like::Plain(5000)),
+    ] {
+        steps.step(name, || tried.refusable(&[like; 2]));
+    }
+    steps.step("rows on their own", || tried.independent());
+    steps.step("errors without a buffer", || tried.without_buffer());
+    let deterministic = tried.described.flags & abi::DETERMINISTIC != 0;
+    let first = tried.good().ok();
+    match (deterministic, &first) {
+        (false, _) => steps.say("same bits", Outcome::Skipped("it does not say that it is deterministic".into())),
+        (true, None) => steps.say("same bits", Outcome::Skipped("no batch to try it on".into())),
+        (true, Some(first)) => {
+            steps.step("same bits", || match tried.good()?.same_bits(first) {
+                true => Ok(String::new()),
+                false => Err("the same rows gave other bits, though it says that it is deterministic".into()),
+            });
+        }
+    }
+    steps.step("threads", || {
+        let bits = |buffers: Buffers| buffers.fields.iter().flat_map(|f| f.bytes().to_vec()).collect::<Vec<u8>>();
+        let expected = first.clone().filter(|_| deterministic).map(bits);
+        on_threads(expected.as_ref(), || tried.good().map(bits))
+    });
+    steps.step("leaks", || {
+        heap::leaks(|| {
+            let (local, described) = Local::new(chosen.clone(), &request(config, None)).map_err(said)?;
+            Tried { local, described }.good().map(|_| ())
+        })
+    });
+    steps.step("throughput", || {
+        let rows = MadeUp::new(&tried.described.wanted, &[Like::Plain(16); 256]);
+        throughput(256, || tried.local.prepare(&rows.batch(abi::EVALUATE)).map(|_| ()).map_err(said))
+    });
+}
+
+struct Tried {
+    local: Local,
+    described: Described,
+}
+
+impl Tried {
+    fn run(&self, rows: &[Like]) -> Result<Arrays, Fault> {
+        let made = MadeUp::new(&self.described.wanted, rows);
+        let buffers = self.local.prepare(&made.batch(abi::EVALUATE))?;
+        self.described.spec.finish(Function::Run, buffers, NotFinitePolicy::Error)
+    }
+
+    fn arrays(&self, rows: &[Like]) -> Result<Arrays, String> {
+        self.run(rows).map_err(said)
+    }
+
+    /// Either it makes something of the rows, or it says of one that it makes no sense.
+    fn refusable(&self, rows: &[Like]) -> Result<String, String> {
+        match self.run(rows) {
+            Ok(arrays) => Ok(format!("{} of {} present", arrays.present.iter().filter(|p| **p).count(), rows.len())),
+            Err(fault) => refused(fault),
+        }
+    }
+
+    /// Buffers of rows that it accepts.
+    fn good(&self) -> Result<Buffers, String> {
+        let made =
+            MadeUp::new(&self.described.wanted, &[Like::Plain(5), Like::Missing, Like::Plain(2), Like::Plain(3)]);
+        self.local.prepare(&made.batch(abi::TRAIN)).map_err(said)
+    }
+
+    /// Whether a row gives the same alone as among others.
+    fn independent(&self) -> Result<String, String> {
+        // Only rows that it accepts: one that it refuses takes the batch with it.
+        let accepted = |like: &Like| self.run(&[*like]).is_ok();
+        let rows: Vec<Like> = MIXED.into_iter().filter(accepted).collect();
+        let together = self.arrays(&rows)?;
+        for (row, like) in rows.iter().enumerate() {
+            let alone = self.arrays(&[*like])?;
+            if alone.present.first() != together.present.get(row) {
+                return Err(format!("row {row} is present among others and not alone, or the other way round"));
+            }
+            if self.measured(&alone, 0) != self.measured(&together, row) {
+                return Err(format!("row {row} gives other values among others than alone"));
+            }
+        }
+        Ok(format!("{} rows", rows.len()))
+    }
+
+    /// Bits of all values of a row that were measured, by field and place.
+    fn measured(&self, arrays: &Arrays, row: usize) -> BTreeMap<(String, Vec<usize>), u64> {
+        let mut found = BTreeMap::new();
+        let Ok((valid_shape, valid)) = arrays.valid() else { return found };
+        let mask = &self.described.spec.valid_axes;
+        for field in &self.described.spec.fields {
+            let Some(array) = arrays.fields.get(&field.name) else { continue };
+            let lengths = array.shape.get(1..).unwrap_or_default();
+            let width: usize = lengths.iter().product();
+            for place in 0..width {
+                let mut rest = place;
+                let mut index: Vec<usize> = lengths
+                    .iter()
+                    .rev()
+                    .map(|n| {
+                        let i = rest % n;
+                        rest /= n;
+                        i
+                    })
+                    .collect();
+                index.reverse();
+                let shared = mask.iter().zip(&field.axes).take_while(|(a, b)| a == b).count();
+                if shared == mask.len() {
+                    let at = index
+                        .iter()
+                        .zip(valid_shape.get(1..).unwrap_or_default())
+                        .take(shared)
+                        .fold(0, |at, (i, n)| at * n + i);
+                    let per_row: usize = valid_shape.get(1..).unwrap_or_default().iter().product();
+                    if valid.get(row * per_row + at) != Some(&1) {
+                        continue;
+                    }
+                } else if lengths.len() != field.axes.len() || field.axes.iter().any(|a| !mask.contains(a)) {
+                    continue;
+                }
+                let at = row * width + place;
+                let bits = match &array.values {
+                    Values::F32(v) => v.get(at).map(|v| u64::from(v.to_bits())),
+                    Values::F64(v) => v.get(at).map(|v| v.to_bits()),
+                    Values::U8(v) => v.get(at).map(|v| u64::from(*v)),
+                    Values::U32(v) => v.get(at).map(|v| u64::from(*v)),
+                };
+                found.extend(bits.map(|bits| ((field.name.clone(), index), bits)));
+            }
+        }
+        found
+    }
+
+    /// A null pointer in place of the buffer for errors, which the interface allows.
+    fn without_buffer(&self) -> Result<String, String> {
+        for like in MIXED {
+            let made = MadeUp::new(&self.described.wanted, &[like]);
+            // Whatever it answers: it must come back.
+            let _ = self.local.prepare_unheard(&made.batch(abi::EVALUATE));
+        }
+        Ok(String::new())
+    }
+}
+
+/// Whether a fault is a decent refusal of a row.
+pub(super) fn refused(fault: Fault) -> Result<String, String> {
+    let reason = &fault.reason;
+    let decent = fault.row.is_some() && !reason.starts_with("failed: ") && !reason.starts_with("panicked: ");
+    match decent && !reason.contains("it gave no message") && !reason.starts_with("gave the unknown") {
+        true => Ok(format!("refused: {reason}")),
+        false => Err(said(fault)),
+    }
+}
