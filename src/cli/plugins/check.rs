@@ -2,7 +2,7 @@
 
 use crate::cli::{JsonArgs, print, print_json};
 use clap::Args;
-use panchroma_core::{Error, PluginError, PluginsConfig, Result};
+use panchroma_core::{Error, PluginError, Result};
 use panchroma_host::{Outcome, Step};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
@@ -22,7 +22,7 @@ Examples:
   panchroma plugins check target/release/libmy_instrument.so
   panchroma plugins check my-plugin/            # a folder with a manifest"
 )]
-pub(super) struct CheckArgs {
+pub(in crate::cli) struct CheckArgs {
     /// A shared library, its manifest, or the folder of one
     file: PathBuf,
     /// Seconds that one step may take
@@ -64,11 +64,12 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
     if args.here {
         return here(&path);
     }
-    let found = panchroma_host::candidates(&PluginsConfig { paths: vec![path.clone()], ..PluginsConfig::default() })?;
-    let mut checked = Vec::new();
-    for candidate in found.iter().filter(|candidate| candidate.library.starts_with(&path) || found.len() == 1) {
-        checked.push(one(args, &candidate.library)?);
+    let found = panchroma_host::at(&path)?;
+    if found.is_empty() {
+        let reason = "the folder holds neither a shared library nor a manifest".into();
+        return Err(PluginError::Load { path, reason, hint: Some("build it first".into()) }.into());
     }
+    let checked = found.iter().map(|candidate| one(args, &candidate.library)).collect::<Result<Vec<_>>>()?;
     let failed = checked.iter().map(|c| c.failed).sum::<usize>();
     if args.json() {
         print_json(&checked)?;
@@ -96,15 +97,14 @@ fn here(path: &Path) -> Result<()> {
         // Whoever reads this is the parent; if it is gone, so is the reason to go on.
         let _ = writeln!(out, "{text}").and_then(|()| out.flush());
     };
-    let library =
-        panchroma_host::candidates(&PluginsConfig { paths: vec![path.to_path_buf()], ..PluginsConfig::default() })?;
-    for candidate in library.iter().filter(|candidate| candidate.library == path) {
-        match panchroma_host::check(&candidate.library, &mut |step| say(&Line::Step(step))) {
-            Ok(_) => {}
-            Err(error) => say(&Line::Refused(error.to_string())),
-        }
+    match panchroma_host::check(path, &mut |step| say(&Line::Step(step))) {
+        Ok(_) => say(&Line::Done),
+        Err(Error::Foreign(error)) => match *error {
+            PluginError::Load { reason, .. } => say(&Line::Refused(reason)),
+            other => say(&Line::Refused(other.to_string())),
+        },
+        Err(error) => say(&Line::Refused(error.to_string())),
     }
-    say(&Line::Done);
     Ok(())
 }
 

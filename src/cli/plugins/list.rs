@@ -15,7 +15,7 @@ use std::path::PathBuf;
 #[command(
     after_help = "A library whose manifest lists its components is not loaded; `--load` loads those, too, and shows their keys."
 )]
-pub(super) struct ListArgs {
+pub(in crate::cli) struct ListArgs {
     #[command(flatten)]
     plugins: PluginArgs,
     /// Load libraries even if a manifest says what they offer

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:
   panchroma plugins new my-instrument
   panchroma plugins new my-instrument --lang c --path ~/plugins/my-instrument")]
-pub(super) struct NewArgs {
+pub(in crate::cli) struct NewArgs {
     /// Name of the plugin: small letters, digits and hyphens, beginning with a letter
     name: String,
     /// Language to write it in
