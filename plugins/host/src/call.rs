@@ -76,7 +76,7 @@ impl Function {
             abi::NOTHING => return Ok(false),
             abi::INVALID => String::new(),
             abi::FAILED => "failed: ".into(),
-            abi::PANIC => "panicked: ".into(),
+            abi::PANIC => "caught a panic or an exception: ".into(),
             other => format!("gave the unknown status {other}: "),
         };
         Err(Fault { row: usize::try_from(error.row).ok(), ..self.fault(format!("{what}{said}")) })
@@ -146,7 +146,10 @@ mod tests {
         assert_eq!((fault.reason.as_str(), fault.row), ("no flux", Some(3)));
         assert_eq!(call(b"", -1, abi::FAILED).unwrap_err().reason, "failed: it gave no message");
         assert_eq!(call(b"", -1, 77).unwrap_err().reason, "gave the unknown status 77: it gave no message");
-        assert_eq!(call(b"\xff", -1, abi::PANIC).unwrap_err().reason, "panicked: \u{fffd} (the message is not UTF-8)");
+        assert_eq!(
+            call(b"\xff", -1, abi::PANIC).unwrap_err().reason,
+            "caught a panic or an exception: \u{fffd} (the message is not UTF-8)"
+        );
         let endless = call(&[b'x'; CAPACITY], -1, abi::FAILED).unwrap_err().reason;
         assert!(endless.ends_with("(the message has no end)"), "{endless}");
         assert_eq!(call(b"x", i64::MIN, abi::FAILED).unwrap_err().row, None);

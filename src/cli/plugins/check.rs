@@ -16,7 +16,7 @@ use std::time::Duration;
 #[command(
     after_help = "Tries: loading and versions, the manifest, schema and example, rows that are plain, missing, empty, not finite, \
 extreme or too long, no rows at all, rows on their own, the same rows twice, many threads, errors, memory that is not freed, gradients against finite \
-differences, and how fast it is. Exit code 0 if every promise is kept, 6 if one is broken.
+differences, and how fast it is. Exit code 0 if every promise is kept, 1 if one is broken.
 
 Examples:
   panchroma plugins check target/release/libmy_instrument.so

@@ -127,7 +127,7 @@ impl Place {
 }
 
 /// Every file below `folder`, by its path in it.
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     fn walk(root: &Path, folder: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -145,7 +145,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 /// The checkpoint that `latest` names.
-fn checkpoint(run: &Path) -> PathBuf {
+pub(crate) fn checkpoint(run: &Path) -> PathBuf {
     let checkpoints = run.join("checkpoints");
     checkpoints.join(fs::read_to_string(checkpoints.join("latest")).expect("`latest`"))
 }
@@ -162,13 +162,13 @@ fn log(run: &Path) -> Vec<Map<String, Value>> {
 }
 
 /// The loss of each step in the order of the log.
-fn losses(run: &Path) -> Vec<(u64, f64)> {
+pub(crate) fn losses(run: &Path) -> Vec<(u64, f64)> {
     let loss = |line: &Map<String, Value>| Some((line.get("step")?.as_u64()?, line.get("loss")?.as_f64()?));
     log(run).iter().filter_map(loss).collect()
 }
 
 /// Fails unless both runs ended with the same checkpoint to the bit, the same log, and the same best step.
-fn assert_same(a: &Path, b: &Path) {
+pub(crate) fn assert_same(a: &Path, b: &Path) {
     let (one, two) = (files(&checkpoint(a)), files(&checkpoint(b)));
     assert!(one.len() >= 3 && one.keys().eq(two.keys()), "{:?} and {:?}", one.keys(), two.keys());
     for (name, bytes) in &one {

@@ -205,7 +205,7 @@ impl Tried {
 /// Whether a fault is a decent refusal of a row.
 pub(super) fn refused(fault: Fault) -> Result<String, String> {
     let reason = &fault.reason;
-    let decent = fault.row.is_some() && !reason.starts_with("failed: ") && !reason.starts_with("panicked: ");
+    let decent = fault.row.is_some() && !reason.starts_with("failed: ") && !reason.starts_with("caught a panic");
     match decent && !reason.contains("it gave no message") && !reason.starts_with("gave the unknown") {
         true => Ok(format!("refused: {reason}")),
         false => Err(said(fault)),

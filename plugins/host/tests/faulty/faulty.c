@@ -12,6 +12,9 @@
  *   -DBAD_SCHEMA       the schema is no JSON            -DBAD_NAME         a name with a blank that isn't UTF-8
  *   -DTWICE            the modality is there twice      -DTAKEN            the modality is called `table`
  *   -DNO_RUN           the modality has no `run`        -DUNKNOWN_KIND     the modality's kind is 99
+ *
+ * And -DDEFAULT_FAULT=nan breaks that rule where the config names none, -DDEFAULT_SLEEP=3600.0 sets `sleep_s`,
+ * -DVERSION='"0.2.0"' is another version.
  */
 #define _POSIX_C_SOURCE 199309L /* nanosleep */
 
@@ -27,6 +30,15 @@
 #endif
 #ifndef MINOR
 #define MINOR PANCHROMA_ABI_MINOR
+#endif
+#ifndef DEFAULT_FAULT
+#define DEFAULT_FAULT none
+#endif
+#ifndef DEFAULT_SLEEP
+#define DEFAULT_SLEEP 0.0
+#endif
+#ifndef VERSION
+#define VERSION "0.1.0"
 #endif
 
 /* ---- Faults --------------------------------------------------------------------------------------------------- */
@@ -56,6 +68,7 @@
     F(present_2)        /* 2 in `present` */                                                                           \
     F(valid_absent)     /* valid where absent */                                                                       \
     F(crash)            /* writes to NULL */                                                                           \
+    F(crash_above)      /* the same, if a row begins with a value above 0.95 */                                        \
     F(abort)                                                                                                           \
     F(exit)             /* with 0 */                                                                                   \
     F(sleep)            /* for `sleep_s` seconds */                                                                    \
@@ -71,6 +84,9 @@
 
 #define NUMBER(name) FAULT_##name,
 enum { FAULT_none, FAULTS(NUMBER) CODEC_FAULTS(NUMBER) FAULT_COUNT };
+
+#define GLUE(a, b) a##b
+#define FAULT_NUMBER(name) GLUE(FAULT_, name)
 
 #define TEXT(name) #name,
 static const char *const NAMES[FAULT_COUNT] = {"none", FAULTS(TEXT) CODEC_FAULTS(TEXT)};
@@ -94,7 +110,7 @@ static int fault_of(const char *json, const char *prefix) {
         if (i != FAULT_none && codecs != (skip > 0)) continue;
         if (strncmp(at + 1, name, strlen(name)) == 0 && at[1 + strlen(name)] == '"') return i;
     }
-    return FAULT_none;
+    return skip > 0 ? FAULT_none : FAULT_NUMBER(DEFAULT_FAULT);
 }
 
 typedef struct Faulty {
@@ -124,7 +140,7 @@ static PanchromaStatus create(const PanchromaRequest *request, void **instance, 
     if (self == NULL) return fail(error, PANCHROMA_FAILED, -1, "out of memory");
     self->fault = fault;
     self->limit = limit == NULL ? 8 : strtoull(limit, NULL, 10);
-    self->sleep_s = sleep_s == NULL ? 0.0 : strtod(sleep_s, NULL);
+    self->sleep_s = sleep_s == NULL ? DEFAULT_SLEEP : strtod(sleep_s, NULL);
     *instance = self;
     return PANCHROMA_OK;
 }
@@ -198,7 +214,7 @@ static void sleep_for(double seconds) {
 
 /* What goes wrong before anything is filled; 1 if `run` ends with `status`. */
 static int fails_at_once(const Faulty *self, PanchromaError *error, PanchromaStatus *status) {
-    int *volatile nowhere = NULL;
+    volatile int *volatile nowhere = NULL;
     char *volatile lost;
     *status = PANCHROMA_FAILED;
     switch (self->fault) {
@@ -247,6 +263,11 @@ static PanchromaStatus run(const void *instance, const PanchromaRows *rows, Panc
     const float added = self->fault == FAULT_nondeterministic ? (float)(calls = calls + 1) : 0.0f;
     PanchromaStatus status;
     if (fails_at_once(self, error, &status)) return status;
+    for (uint64_t row = 0; self->fault == FAULT_crash_above && row < rows->count; row++) {
+        uint64_t start;
+        volatile int *volatile nowhere = NULL;
+        if (list_of(rows->columns[0], row, &start) > 0 && values[start] > 0.95f) *nowhere = 1;
+    }
     for (uint64_t row = 0; row < rows->count; row++) {
         uint64_t start;
         const uint64_t count = list_of(rows->columns[0], row, &start);
@@ -457,7 +478,7 @@ static const PanchromaPlugin PLUGIN = {
     .size = sizeof(PanchromaPlugin),
 #endif
     .name = "faulty",
-    .version = "0.1.0",
+    .version = VERSION,
     .license = "Apache-2.0 OR MIT",
     .publisher = "Panchroma",
     .component_count = sizeof COMPONENTS / sizeof *COMPONENTS,

@@ -1,0 +1,80 @@
+//! Plugins in child processes.
+
+use super::{ALIGN, Place, faulty, library, rust_example};
+use crate::runs::assert_same;
+use std::fs;
+
+#[test]
+fn the_numbers_are_the_same_in_a_child_process() {
+    let own = format!(
+        "[modality.own]\nkind = \"polarimetry\"\nlongest = 16\ntokenizer = {{ kind = \"polarimetry_codes\" }}\n{ALIGN}"
+    );
+    let place = Place::new(|folder| library(folder, "plugins/examples/c/polarimetry.c", &[]), &own, 6);
+    place.train("here", &[]);
+    place.train("outside", &["--set", "plugins.isolate=true"]);
+    place.train("named", &["--set", "plugins.isolate=[\"polarimetry\"]"]);
+    for run in ["outside", "named"] {
+        assert_same(&place.path("here"), &place.path(run));
+    }
+}
+
+#[test]
+fn a_crash_names_plugin_component_and_what_ended_it() {
+    let place = faulty("", 4);
+    for (fault, said) in [
+        ("crash", "its process was ended by signal 11"),
+        ("abort", "its process was ended by signal 6"),
+        ("exit", "its process ended by itself, with exit code 0"),
+    ] {
+        let set = format!("modality.own.fault=\"{fault}\"");
+        let error = place.fails(6, "run", &["--set", "plugins.isolate=true", "--set", &set]);
+        assert!(error.contains("plugin `faulty`, modality `faulty`, run, object `o"), "{fault}: {error}");
+        assert!(error.contains(said), "{fault}: {error}");
+    }
+    assert!(!place.path("run").exists());
+}
+
+#[test]
+fn a_plugin_that_hangs_is_stopped() {
+    let place = faulty("fault = \"sleep\"\nsleep_s = 3600\n", 4);
+    let error = place.fails(6, "run", &["--set", "plugins.isolate=true", "--set", "plugins.time_limit=0.2"]);
+    assert!(error.contains("it took longer than `plugins.time_limit`, 0.2 s"), "{error}");
+}
+
+#[test]
+fn training_goes_on_without_the_object_that_crashes_if_the_config_says_so() {
+    // One object makes the plugin write to a null pointer: that whose first value is above a threshold.
+    let place = faulty("fault = \"crash_above\"\n", 4);
+    let isolate = ["--set", "plugins.isolate=true"];
+    let error = place.fails(6, "run", &isolate);
+    assert!(error.contains("object `o"), "{error}");
+    // What was trained until then is not lost.
+    place.train("run", &[&isolate[..], &["--resume", "--set", "data.bad_rows=\"absent\""]].concat());
+    let log = fs::read_to_string(place.path("run").join("log.jsonl")).expect("a log");
+    assert!(log.contains("signal 11") && log.contains("bad_row"), "{log}");
+}
+
+#[test]
+fn what_learns_with_the_model_cant_be_isolated() {
+    let own = "[modality.own]\nkind = \"events\"\n[modality.own.tokenizer]\nkind = \"event_windows\"\n\
+               [head.flux]\nkind = \"log_flux\"\n";
+    let place = Place::new(rust_example, own, 4);
+    let error = place.fails(2, "run", &["--set", "plugins.isolate=true"]);
+    assert!(error.contains("learns with the model and can't run in a child process"), "{error}");
+}
+
+#[test]
+fn no_shared_memory_is_left_behind() {
+    let place = faulty("", 2);
+    place.train("run", &["--set", "plugins.isolate=true"]);
+    let left = || {
+        let files = fs::read_dir("/dev/shm").into_iter().flatten().flatten();
+        files.filter(|file| file.file_name().to_string_lossy().starts_with("panchroma-")).count()
+    };
+    // Other tests have files there for the moment in which a child starts.
+    let empty = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        left() == 0
+    });
+    assert!(empty, "{} files", left());
+}
