@@ -42,7 +42,7 @@ extern "C" {
 #endif
 
 #define PANCHROMA_ABI_MAJOR 1u
-#define PANCHROMA_ABI_MINOR 0u
+#define PANCHROMA_ABI_MINOR 1u
 #define PANCHROMA_ABI (PANCHROMA_ABI_MAJOR << 16 | PANCHROMA_ABI_MINOR)
 
 #if defined(_WIN32)
@@ -293,6 +293,16 @@ typedef struct PanchromaModality {
     PanchromaStatus (*plan)(const void *instance, const PanchromaRows *rows, uint64_t *lengths, PanchromaError *error);
     /* [any] Fills `arrays`: row i of the arrays comes from row i of the rows alone. */
     PanchromaStatus (*run)(const void *instance, const PanchromaRows *rows, PanchromaArrays *arrays, PanchromaError *error);
+
+    /* Since 1.1: what a modality learns from the training split, such as the centre and width of values. All three are there,
+     * or none.
+     * [one] Before anything is prepared: once for each part of the split, and once with `rows` NULL, when that was all. */
+    PanchromaStatus (*fit)(void *instance, const PanchromaRows *rows, PanchromaError *error);
+    /* [any] What it learned, as JSON with a zero byte at its end, for checkpoints: sets `length` to the bytes that it takes, and
+     * writes it into `text` if that is no more than `capacity`. */
+    PanchromaStatus (*fitted)(const void *instance, char *text, uint64_t capacity, uint64_t *length, PanchromaError *error);
+    /* [one] Takes back what `fitted` gave, in place of `fit`. */
+    PanchromaStatus (*restore)(void *instance, const char *text, PanchromaError *error);
 } PanchromaModality;
 
 /* ---- Tokens ------------------------------------------------------------------------------------------------ */

@@ -107,7 +107,11 @@ impl BadRows {
         mut rows: impl FnMut() -> I,
     ) -> Result<()> {
         let first = modality.fit(&mut rows());
-        let bad = |error: &Error| matches!(error, Error::Data(e) if matches!(**e, DataError::BadValue { .. }));
+        let bad = |error: &Error| match error {
+            Error::Data(e) => matches!(**e, DataError::BadValue { .. }),
+            Error::Foreign(e) => e.object().is_some(),
+            _ => false,
+        };
         match first {
             Err(error) if self.policy == BadRowsPolicy::Absent && bad(&error) => {}
             done => return done,

@@ -43,6 +43,17 @@ pub struct Modality {
             error: *mut Error,
         ) -> Status,
     >,
+    pub fit: Option<unsafe extern "C" fn(instance: *mut c_void, rows: *const Rows, error: *mut Error) -> Status>,
+    pub fitted: Option<
+        unsafe extern "C" fn(
+            instance: *const c_void,
+            text: *mut c_char,
+            capacity: u64,
+            length: *mut u64,
+            error: *mut Error,
+        ) -> Status,
+    >,
+    pub restore: Option<unsafe extern "C" fn(instance: *mut c_void, text: *const c_char, error: *mut Error) -> Status>,
 }
 
 /// A physical coordinate of tokens.

@@ -16,7 +16,7 @@ pub use values::*;
 /// Major version of the interface: others are not understood.
 pub const ABI_MAJOR: u32 = 1;
 /// Minor version of the interface: lower ones are understood.
-pub const ABI_MINOR: u32 = 0;
+pub const ABI_MINOR: u32 = 1;
 /// Both in one number, as a plugin's table begins with it.
 pub const ABI: u32 = ABI_MAJOR << 16 | ABI_MINOR;
 

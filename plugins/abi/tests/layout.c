@@ -195,6 +195,9 @@ static void structs(void) {
     OFFSET(Modality, field);
     OFFSET(Modality, plan);
     OFFSET(Modality, run);
+    OFFSET(Modality, fit);
+    OFFSET(Modality, fitted);
+    OFFSET(Modality, restore);
 
     SIZE(Coordinate);
     OFFSET(Coordinate, size);

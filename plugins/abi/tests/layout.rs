@@ -41,7 +41,7 @@ macro_rules! structs {
                 Components: size count items;
                 Plugin: abi size name version license publisher component_count reserved components extension;
                 ModalityInfo: size column_count axis_count field_count valid_axis_count valid_axes;
-                Modality: size reserved describe column axis field plan run;
+                Modality: size reserved describe column axis field plan run fit fitted restore;
                 Coordinate: size encoding name unit smallest largest count metadata;
                 Tokens: size reserved count present valid values coordinates;
                 CodecInfo: size vocabulary max_tokens coordinate_count decodes;

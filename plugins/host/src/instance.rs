@@ -85,6 +85,11 @@ impl Instance {
         self.pointer
     }
 
+    /// For calls that change it.
+    pub(crate) fn pointer_mut(&mut self) -> *mut c_void {
+        self.pointer
+    }
+
     pub(crate) fn functions(&self) -> &Functions {
         &self.chosen.component().functions
     }

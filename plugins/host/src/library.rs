@@ -266,19 +266,27 @@ unsafe fn component(
 /// `pointer` is null or leads to the functions of `kind`.
 unsafe fn functions(kind: Kind, pointer: *const c_void, what: &str) -> Result<Functions, String> {
     macro_rules! read {
-        ($variant:ident, $($needed:ident)*) => {{
+        ($variant:ident, $least:expr, $($needed:ident)*) => {{
             // SAFETY: by the caller's promise.
-            let table: abi::$variant = unsafe { table::read(pointer.cast(), what, size_of::<abi::$variant>()) }?;
+            let table: abi::$variant = unsafe { table::read(pointer.cast(), what, $least) }?;
             $(if table.$needed.is_none() {
                 return Err(format!("{what} have no `{}`", stringify!($needed)));
             })*
             Functions::$variant(table)
         }};
     }
-    Ok(match kind {
-        Kind::Modality => read!(Modality, describe column axis field run),
-        Kind::Codec => read!(Codec, describe encode),
-        Kind::Tokenizer => read!(Tokenizer, describe run),
-        Kind::Head => read!(Head, describe forward backward),
-    })
+    // The size that each had in version 1.0.
+    let functions = match kind {
+        Kind::Modality => read!(Modality, std::mem::offset_of!(abi::Modality, fit), describe column axis field run),
+        Kind::Codec => read!(Codec, size_of::<abi::Codec>(), describe encode),
+        Kind::Tokenizer => read!(Tokenizer, size_of::<abi::Tokenizer>(), describe run),
+        Kind::Head => read!(Head, size_of::<abi::Head>(), describe forward backward),
+    };
+    if let Functions::Modality(own) = &functions {
+        let learning = [own.fit.is_some(), own.fitted.is_some(), own.restore.is_some()];
+        if learning.contains(&true) && learning.contains(&false) {
+            return Err(format!("{what} have only some of `fit`, `fitted` and `restore`"));
+        }
+    }
+    Ok(functions)
 }

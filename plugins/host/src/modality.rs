@@ -11,6 +11,8 @@ use panchroma_abi::Struct;
 use panchroma_core::plugins::NotFinitePolicy;
 use panchroma_core::{Arrays, ArraysSpec, Column, Modality, Mode, PrepareContext, Result, Rows};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Most columns, axes or fields that one component may have.
@@ -25,16 +27,33 @@ pub(crate) struct Described {
     pub(crate) wanted: Vec<Wanted>,
     pub(crate) spec: Spec,
     pub(crate) flags: u32,
+    /// Whether it learns from the training split.
+    pub(crate) fits: bool,
 }
 
 /// Where a modality runs.
 pub(crate) trait Prepare: Send + Sync {
     /// Rows -> buffers, not yet checked.
     fn prepare(&self, batch: &Batch<'_>) -> Result<Buffers, Fault>;
+
+    /// Begins to learn anew: nothing that was learned before counts.
+    fn renew(&mut self) -> Result<(), Fault>;
+
+    /// Learns from a part of the training split; none says that it was all.
+    fn fit(&mut self, batch: Option<&Batch<'_>>) -> Result<(), Fault>;
+
+    /// What it learned.
+    fn fitted(&mut self) -> Result<Value, Fault>;
+
+    /// Takes back what was learned.
+    fn restore(&mut self, fitted: &Value) -> Result<(), Fault>;
 }
 
 /// A modality in this process.
 pub(crate) struct Local {
+    chosen: Chosen,
+    /// Config and the user's name, to make another instance.
+    made_of: (Value, String),
     instance: Instance,
     functions: abi::Modality,
     spec: Spec,
@@ -43,12 +62,13 @@ pub(crate) struct Local {
 impl Local {
     /// Makes an instance and asks what it is.
     pub(crate) fn new(chosen: Chosen, request: &Request<'_>) -> Result<(Self, Described), Fault> {
-        let instance = Instance::new(chosen, request)?;
+        let instance = Instance::new(chosen.clone(), request)?;
         let Functions::Modality(functions) = *instance.functions() else {
             return Err(Function::Describe.fault("it is no modality"));
         };
         let described = describe(&instance, &functions)?;
-        Ok((Self { instance, functions, spec: described.spec.clone() }, described))
+        let made_of = (request.config.clone(), request.name.to_owned());
+        Ok((Self { chosen, made_of, instance, functions, spec: described.spec.clone() }, described))
     }
 
     fn plan(&self, rows: &abi::Rows) -> Result<Vec<usize>, Fault> {
@@ -93,6 +113,53 @@ impl Prepare for Local {
                 Function::Run.call(|error| unsafe { run(self.instance.pointer(), rows, arrays, error) }).map(|_| ())
             })
         })
+    }
+
+    fn renew(&mut self) -> Result<(), Fault> {
+        let (config, name) = &self.made_of;
+        let request = Request { config, name, arrays: None, modalities: &[], width: 0 };
+        self.instance = Instance::new(self.chosen.clone(), &request)?;
+        Ok(())
+    }
+
+    fn fit(&mut self, batch: Option<&Batch<'_>>) -> Result<(), Fault> {
+        let Some(fit) = self.functions.fit else { return Ok(()) };
+        let pointer = self.instance.pointer_mut();
+        // SAFETY: the instance is alive and, as this borrows it alone, in no other call; rows are as the interface says.
+        let mut call =
+            |rows: *const abi::Rows| Function::Fit.call(|error| unsafe { fit(pointer, rows, error) }).map(|_| ());
+        match batch {
+            Some(batch) => batch.view(|rows| call(rows)),
+            None => call(std::ptr::null()),
+        }
+    }
+
+    fn fitted(&mut self) -> Result<Value, Fault> {
+        const MOST: u64 = 64 << 20;
+        let function = Function::Fitted;
+        let Some(fitted) = self.functions.fitted else { return Ok(Value::Null) };
+        let (mut text, mut length): (Vec<u8>, u64) = (Vec::new(), 0);
+        // Once for the length, once for the text.
+        for _ in 0..2 {
+            if length > MOST {
+                return Err(function.fault(format!("what it learned takes {length} bytes")));
+            }
+            text.resize(length as usize, 0);
+            let (to, capacity, pointer) = (text.as_mut_ptr().cast(), text.len() as u64, self.instance.pointer());
+            // SAFETY: the instance is alive, and `text` has `capacity` bytes.
+            function.call(|error| unsafe { fitted(pointer, to, capacity, &raw mut length, error) })?;
+        }
+        let end = text.iter().position(|byte| *byte == 0);
+        let text = end.and_then(|end| text.get(..end)).ok_or_else(|| function.fault("what it learned has no end"))?;
+        serde_json::from_slice(text).map_err(|error| function.fault(format!("what it learned is not JSON: {error}")))
+    }
+
+    fn restore(&mut self, fitted: &Value) -> Result<(), Fault> {
+        let Some(restore) = self.functions.restore else { return Ok(()) };
+        let text = CString::new(fitted.to_string()).map_err(|_| Function::Restore.fault("a zero byte in JSON"))?;
+        let pointer = self.instance.pointer_mut();
+        // SAFETY: as in `fit`; the text lives until the call is over.
+        Function::Restore.call(|error| unsafe { restore(pointer, text.as_ptr(), error) }).map(|_| ())
     }
 }
 
@@ -160,7 +227,8 @@ fn describe(instance: &Instance, functions: &abi::Modality) -> Result<Described,
         fields.push(FieldSpec { name, unit, kind: own.r#type, axes: numbers });
     }
     let valid_axes = numbers("the mask", info.valid_axis_count, &info.valid_axes)?;
-    Ok(Described { wanted, spec: Spec { axes, fields, valid_axes }, flags: instance.flags() })
+    let (flags, fits) = (instance.flags(), functions.fit.is_some());
+    Ok(Described { wanted, spec: Spec { axes, fields, valid_axes }, flags, fits })
 }
 
 /// A plugin's modality as the framework's.
@@ -172,6 +240,8 @@ pub(crate) struct ForeignModality {
     not_finite: NotFinitePolicy,
     /// Whether it was seen to keep its promise to give the same each time.
     repeated: AtomicBool,
+    /// What it learned from the training split.
+    learned: Value,
 }
 
 impl ForeignModality {
@@ -182,7 +252,7 @@ impl ForeignModality {
         not_finite: NotFinitePolicy,
     ) -> Self {
         let repeated = AtomicBool::new(described.flags & abi::DETERMINISTIC == 0);
-        Self { runs, caller, spec: described.spec.to_core(), described, not_finite, repeated }
+        Self { runs, caller, spec: described.spec.to_core(), described, not_finite, repeated, learned: Value::Null }
     }
 
     fn buffers(&self, batch: &Batch<'_>) -> Result<Buffers, Fault> {
@@ -205,6 +275,36 @@ impl Modality for ForeignModality {
 
     fn spec(&self) -> ArraysSpec {
         self.spec.clone()
+    }
+
+    fn fit(&mut self, rows: &mut dyn Iterator<Item = Result<Rows>>) -> Result<()> {
+        if !self.described.fits {
+            return Ok(());
+        }
+        let Self { runs, caller, described, .. } = self;
+        runs.renew().map_err(|fault| caller.error(fault, &[]))?;
+        for rows in rows {
+            let rows = rows?;
+            let held = Held::new(&rows, &described.wanted, None)?;
+            let batch = held.batch(rows.ids(), Mode::Evaluate, 0, 0);
+            runs.fit(Some(&batch)).map_err(|fault| caller.error(fault, rows.ids()))?;
+        }
+        let learned = runs.fit(None).and_then(|()| runs.fitted());
+        self.learned = learned.map_err(|fault| caller.error(fault, &[]))?;
+        Ok(())
+    }
+
+    fn fitted(&self) -> Value {
+        self.learned.clone()
+    }
+
+    fn restore(&mut self, fitted: &Value) -> Result<()> {
+        if !self.described.fits {
+            return Ok(());
+        }
+        self.runs.restore(fitted).map_err(|fault| self.caller.error(fault, &[]))?;
+        self.learned = fitted.clone();
+        Ok(())
     }
 
     fn prepare(&self, rows: &Rows, context: &PrepareContext<'_>) -> Result<Arrays> {

@@ -21,6 +21,8 @@ pub trait Modality: Sized + Send + Sync + 'static {
     const DETERMINISTIC: bool = true;
     /// Whether it wants [`Rows::random`] in training.
     const RANDOM: bool = false;
+    /// Whether it learns from the training split: [`Self::fit`], [`Self::fitted`] and [`Self::restore`].
+    const FITS: bool = false;
     /// The keys of its table. Doc comments of the fields are the user's manual.
     type Config: DeserializeOwned + JsonSchema;
 
@@ -50,6 +52,29 @@ pub trait Modality: Sized + Send + Sync + 'static {
     /// # Errors
     /// If the rows make no sense: [`Error::row`] says which.
     fn prepare(&self, rows: &Rows, arrays: &mut ArraysMut) -> Result<()>;
+
+    /// Learns from the training split, before anything is prepared: `rows` are a part of it, `None` says that it was all.
+    ///
+    /// # Errors
+    /// If the rows make no sense, or hold nothing to learn from.
+    fn fit(&mut self, rows: Option<&Rows>) -> Result<()> {
+        let _ = rows;
+        Ok(())
+    }
+
+    /// What [`Self::fit`] learned, for checkpoints; `Null` if nothing.
+    fn fitted(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
+    /// Takes back what [`Self::fitted`] gave.
+    ///
+    /// # Errors
+    /// If it is something else.
+    fn restore(&mut self, fitted: &serde_json::Value) -> Result<()> {
+        let _ = fitted;
+        Ok(())
+    }
 }
 
 /// Arrays become codes of a fixed vocabulary, and perhaps arrays again. It learns nothing.

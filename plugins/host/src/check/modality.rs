@@ -39,7 +39,10 @@ pub(super) fn check(steps: &mut Steps<'_>, chosen: &Chosen, config: &Value) {
         Ok(remark)
     });
     let Some((local, described)) = made else { return };
-    let tried = Tried { local, described };
+    let mut tried = Tried { local, described };
+    if tried.described.fits {
+        steps.step("learn and take back", || tried.learn(chosen, config));
+    }
     steps.step("plain rows", || {
         let arrays = tried.arrays(&[Like::Plain(4); 8])?;
         let present = arrays.present.iter().filter(|p| **p).count();
@@ -85,7 +88,11 @@ pub(super) fn check(steps: &mut Steps<'_>, chosen: &Chosen, config: &Value) {
     steps.step("leaks", || {
         heap::leaks(|| {
             let (local, described) = Local::new(chosen.clone(), &request(config, None)).map_err(said)?;
-            Tried { local, described }.good().map(|_| ())
+            let mut tried = Tried { local, described };
+            if tried.described.fits {
+                tried.fit()?;
+            }
+            tried.good().map(|_| ())
         })
     });
     steps.step("throughput", || {
@@ -100,6 +107,29 @@ struct Tried {
 }
 
 impl Tried {
+    /// Learns from made-up rows.
+    fn fit(&mut self) -> Result<Value, String> {
+        for rows in [&[Like::Plain(5), Like::Missing, Like::Plain(9)][..], &[Like::Plain(3); 4]] {
+            let made = MadeUp::new(&self.described.wanted, rows);
+            self.local.fit(Some(&made.batch(abi::EVALUATE))).map_err(said)?;
+        }
+        self.local.fit(None).map_err(said)?;
+        self.local.fitted().map_err(said)
+    }
+
+    /// Another instance that takes back what this one learned must give the same.
+    fn learn(&mut self, chosen: &Chosen, config: &Value) -> Result<String, String> {
+        let learned = self.fit()?;
+        let (mut other, _) = Local::new(chosen.clone(), &request(config, None)).map_err(said)?;
+        other.restore(&learned).map_err(said)?;
+        let other = Self { local: other, described: self.described.clone() };
+        let deterministic = self.described.flags & abi::DETERMINISTIC != 0;
+        if deterministic && !other.good()?.same_bits(&self.good()?) {
+            return Err("what it learned, taken back, gives other values".into());
+        }
+        Ok(format!("{} bytes", learned.to_string().len()))
+    }
+
     fn run(&self, rows: &[Like]) -> Result<Arrays, Fault> {
         let made = MadeUp::new(&self.described.wanted, rows);
         let buffers = self.local.prepare(&made.batch(abi::EVALUATE))?;

@@ -30,6 +30,14 @@ pub(super) enum Request {
         name: String,
         arrays: Option<Spec>,
     },
+    /// Learn; without rows that was all.
+    Fit {
+        batch: Option<PackedBatch>,
+    },
+    Fitted,
+    Restore {
+        fitted: Value,
+    },
     Prepare {
         batch: PackedBatch,
     },
@@ -52,6 +60,9 @@ pub(super) enum Reply {
     },
     Modality(modality::Described),
     Codec(codec::Described),
+    /// Done, with nothing to give.
+    Done,
+    Learned(Value),
     Arrays(PackedBuffers),
     Tokens(PackedTokenBuffers),
     /// A call failed.

@@ -24,6 +24,7 @@ use crate::rows::Batch;
 use crate::tokens::{TokenBuffers, TokensView};
 use message::{Reply, Request};
 use pack::Packer;
+use serde_json::Value;
 
 /// The command that children are started with.
 pub const COMMAND: [&str; 2] = ["plugins", "serve"];
@@ -37,6 +38,36 @@ impl Prepare for Outside {
             _ => Ok(None),
         })
     }
+
+    fn renew(&mut self) -> Result<(), Fault> {
+        self.begin_anew()
+    }
+
+    fn fit(&mut self, batch: Option<&Batch<'_>>) -> Result<(), Fault> {
+        let mut packer = Packer::new();
+        let batch = batch.map(|batch| packer.batch(batch));
+        self.call(Function::Fit, packer, Request::Fit { batch }, |_, reply| Ok(done(reply)))
+    }
+
+    fn fitted(&mut self) -> Result<Value, Fault> {
+        let learned = self.call(Function::Fitted, Packer::new(), Request::Fitted, |_, reply| match reply {
+            Reply::Learned(learned) => Ok(Some(learned.clone())),
+            _ => Ok(None),
+        })?;
+        self.remember(learned.clone());
+        Ok(learned)
+    }
+
+    fn restore(&mut self, fitted: &Value) -> Result<(), Fault> {
+        let request = Request::Restore { fitted: fitted.clone() };
+        self.call(Function::Restore, Packer::new(), request, |_, reply| Ok(done(reply)))?;
+        self.remember(fitted.clone());
+        Ok(())
+    }
+}
+
+fn done(reply: &Reply) -> Option<()> {
+    matches!(reply, Reply::Done).then_some(())
 }
 
 impl Encode for Outside {

@@ -102,6 +102,23 @@ fn answer(loaded: &Arc<Loaded>, made: &mut Option<Made>, region: &mut Region, re
             };
             return result.unwrap_or_else(Reply::Failed);
         }
+        Request::Fit { batch } => {
+            let Some(Made::Modality(local)) = made else { return Reply::Error("there is no modality".into()) };
+            let batch = batch.as_ref().map(|batch| batch.view(region)).transpose();
+            let fitted = match batch {
+                Err(error) => return Reply::Error(error.to_string()),
+                Ok(batch) => local.fit(batch.as_ref()),
+            };
+            return fitted.map_or_else(Reply::Failed, |()| Reply::Done);
+        }
+        Request::Fitted => {
+            let Some(Made::Modality(local)) = made else { return Reply::Error("there is no modality".into()) };
+            return local.fitted().map_or_else(Reply::Failed, Reply::Learned);
+        }
+        Request::Restore { fitted } => {
+            let Some(Made::Modality(local)) = made else { return Reply::Error("there is no modality".into()) };
+            return local.restore(&fitted).map_or_else(Reply::Failed, |()| Reply::Done);
+        }
         Request::Prepare { batch } => {
             let Some(Made::Modality(local)) = made else { return Reply::Error("there is no modality".into()) };
             batch.view(region).map(|batch| local.prepare(&batch).map(Given::Arrays))

@@ -36,6 +36,8 @@ struct Create {
     config: Value,
     name: String,
     arrays: Option<Spec>,
+    /// What the others learned.
+    learned: Option<Value>,
 }
 
 /// What came of a child's first message.
@@ -54,7 +56,14 @@ impl Outside {
         arrays: Option<Spec>,
         limit: Duration,
     ) -> std::result::Result<(Self, Made), Fault> {
-        let create = Create { kind: about.kind, component: about.name.clone(), config, name: name.into(), arrays };
+        let create = Create {
+            kind: about.kind,
+            component: about.name.clone(),
+            config,
+            name: name.into(),
+            arrays,
+            learned: None,
+        };
         let outside = Self { library: library.to_path_buf(), limit, create, idle: Mutex::default() };
         let (worker, made) = outside.spawn()?;
         outside.put_back(worker);
@@ -69,14 +78,38 @@ impl Outside {
         let function = Function::Create;
         let mut worker = Worker::new(self.limit).map_err(|error| cant_start(function, &error))?;
         worker.load(&self.library).map_err(|lost| lost.fault(function))?.map_err(|reason| function.fault(reason))?;
-        let Create { kind, component, config, name, arrays } = self.create.clone();
+        let Create { kind, component, config, name, arrays, learned } = self.create.clone();
         let reply = worker.ask(&Request::Create { kind, component, config, name, arrays });
-        match reply.map_err(|lost| lost.fault(function))? {
-            Reply::Modality(described) => Ok((worker, Made::Modality(described))),
-            Reply::Codec(described) => Ok((worker, Made::Codec(described))),
-            Reply::Failed(fault) => Err(fault),
-            other => Err(function.fault(unexpected(&other))),
+        let made = match reply.map_err(|lost| lost.fault(function))? {
+            Reply::Modality(described) => Made::Modality(described),
+            Reply::Codec(described) => Made::Codec(described),
+            Reply::Failed(fault) => return Err(fault),
+            other => return Err(function.fault(unexpected(&other))),
+        };
+        if let Some(fitted) = learned {
+            let function = Function::Restore;
+            match worker.ask(&Request::Restore { fitted }).map_err(|lost| lost.fault(function))? {
+                Reply::Done => {}
+                Reply::Failed(fault) => return Err(fault),
+                other => return Err(function.fault(unexpected(&other))),
+            }
         }
+        Ok((worker, made))
+    }
+
+    /// Leaves one child that has learned nothing.
+    pub(super) fn begin_anew(&mut self) -> std::result::Result<(), Fault> {
+        self.create.learned = None;
+        self.idle.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        let (worker, _) = self.spawn()?;
+        self.put_back(worker);
+        Ok(())
+    }
+
+    /// What every child that is still to come has to know. Only one has learned it: the others go.
+    pub(super) fn remember(&mut self, learned: Value) {
+        self.create.learned = Some(learned);
+        self.idle.get_mut().unwrap_or_else(PoisonError::into_inner).truncate(1);
     }
 
     /// Makes a call; `read` takes what it gave out of shared memory, `None` if that is no answer to it.

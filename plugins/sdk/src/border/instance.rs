@@ -59,6 +59,15 @@ pub(crate) unsafe fn open_instance<'a, I: Instance>(instance: *const c_void) -> 
     unsafe { instance.cast::<I>().as_ref() }.ok_or_else(|| Error::failed("the host gave no instance"))
 }
 
+/// The same, to be changed.
+///
+/// # Safety
+/// As for [`open_instance`], and nobody else uses the instance during `'a`.
+pub(crate) unsafe fn open_instance_mut<'a, I: Instance>(instance: *mut c_void) -> Result<&'a mut I> {
+    // SAFETY: as the caller says.
+    unsafe { instance.cast::<I>().as_mut() }.ok_or_else(|| Error::failed("the host gave no instance"))
+}
+
 /// A getter: what `get` gives of the instance goes to where the host wants it.
 ///
 /// # Safety

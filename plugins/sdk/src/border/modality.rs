@@ -2,12 +2,12 @@
 
 use super::arrays::{Description, open_mut};
 use super::guard::guard;
-use super::instance::{About, Component, Instance, config, flags, open_instance, tell};
-use super::memory::{count, slice_mut};
+use super::instance::{About, Component, Instance, config, flags, open_instance, open_instance_mut, tell};
+use super::memory::{count, slice_mut, text};
 use super::rows::Columns;
 use crate::{Error, Modality, Request, Result};
 use panchroma_abi::{self as abi, Status, Struct as _};
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 
 struct Held<M> {
     modality: M,
@@ -36,6 +36,9 @@ impl<M: Modality> Functions<M> {
         field: Some(field::<M>),
         plan: Some(plan::<M>),
         run: Some(run::<M>),
+        fit: if M::FITS { Some(fit::<M>) } else { None },
+        fitted: if M::FITS { Some(fitted::<M>) } else { None },
+        restore: if M::FITS { Some(restore::<M>) } else { None },
     };
 }
 
@@ -128,6 +131,69 @@ unsafe extern "C" fn run<M: Modality>(
             return Err(Error::failed(format!("the host gave {} rows, and arrays for {}", rows.len(), arrays.len())));
         }
         held.modality.prepare(&rows, &mut arrays)?;
+        Ok(abi::OK)
+    };
+    // SAFETY: as above.
+    unsafe { guard(error, body) }
+}
+
+unsafe extern "C" fn fit<M: Modality>(instance: *mut c_void, rows: *const abi::Rows, error: *mut abi::Error) -> Status {
+    let body = || {
+        // SAFETY: the host keeps to the interface, here and below; nobody else uses the instance during this call.
+        let Held { modality, columns, .. } = unsafe { open_instance_mut::<Held<M>>(instance) }?;
+        if rows.is_null() {
+            modality.fit(None)?;
+        } else {
+            // SAFETY: as above.
+            modality.fit(Some(&unsafe { columns.rows(rows) }?))?;
+        }
+        Ok(abi::OK)
+    };
+    // SAFETY: as above.
+    unsafe { guard(error, body) }
+}
+
+unsafe extern "C" fn fitted<M: Modality>(
+    instance: *const c_void,
+    text: *mut c_char,
+    capacity: u64,
+    length: *mut u64,
+    error: *mut abi::Error,
+) -> Status {
+    let body = || {
+        // SAFETY: the host keeps to the interface, here and below.
+        let held = unsafe { open_instance::<Held<M>>(instance) }?;
+        let json = serde_json::to_string(&held.modality.fitted())?;
+        let needed = json.len() as u64 + 1;
+        if length.is_null() {
+            return Err(Error::failed("the host gave no place for the length"));
+        }
+        // SAFETY: not null, and the host's place for a number.
+        unsafe { length.write(needed) };
+        if needed <= capacity && !text.is_null() {
+            // SAFETY: as above: `text` has `capacity` bytes.
+            let to = unsafe { slice_mut(text.cast::<u8>(), needed as usize, "text") }?;
+            let (end, own) = to.split_last_mut().ok_or_else(|| Error::failed("no room"))?;
+            own.copy_from_slice(json.as_bytes());
+            *end = 0;
+        }
+        Ok(abi::OK)
+    };
+    // SAFETY: as above.
+    unsafe { guard(error, body) }
+}
+
+unsafe extern "C" fn restore<M: Modality>(
+    instance: *mut c_void,
+    json: *const c_char,
+    error: *mut abi::Error,
+) -> Status {
+    let body = || {
+        // SAFETY: the host keeps to the interface, here and below; nobody else uses the instance during this call.
+        let held = unsafe { open_instance_mut::<Held<M>>(instance) }?;
+        // SAFETY: as above.
+        let json = unsafe { text(json, "what was learned") }?;
+        held.modality.restore(&serde_json::from_str(json)?)?;
         Ok(abi::OK)
     };
     // SAFETY: as above.

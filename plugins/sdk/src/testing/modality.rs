@@ -8,15 +8,23 @@ use crate::border::memory::text;
 use crate::{ArraysSpec, Axis, Column, Error, Field, Modality, Result, Type};
 use panchroma_abi as abi;
 
-/// What modality `M` makes of rows, with a config in JSON.
+/// What modality `M` makes of rows, with a config in JSON. If it learns, it learns from the same rows.
 ///
 /// # Errors
 /// What the modality says, or which promise it breaks: valid values are finite, absent objects have nothing, the same rows
 /// give the same bits, and each row gives on its own what it gives in the batch.
 pub fn prepare<M: Modality>(config: &str, rows: &Rows) -> Result<Arrays> {
     let modality = Prepared::new::<M>(config)?;
+    let learned = modality.fit(rows)?;
     let arrays = modality.run(rows, None)?;
     arrays.check()?;
+    if let Some(learned) = learned {
+        let other = Prepared::new::<M>(config)?;
+        other.restore(&learned)?;
+        let again = other.run(rows, None)?;
+        let promise = |e: Error| e.within("what it learned, taken back, gave other values");
+        (0..rows.len()).try_for_each(|row| arrays.same_row(row, &again, row).map_err(promise))?;
+    }
     if !modality.held.flag(abi::DETERMINISTIC) {
         return Ok(arrays);
     }
@@ -77,6 +85,41 @@ impl Prepared {
         let valid = names(&info.valid_axes, info.valid_axis_count);
         spec = ArraysSpec { axes: spec.axes, fields, valid };
         Ok(Self { held, columns, spec })
+    }
+
+    /// Lets it learn from the rows, if it does; gives what it learned.
+    fn fit(&self, rows: &Rows) -> Result<Option<String>> {
+        // SAFETY: the component is a modality.
+        let functions = unsafe { self.held.functions::<abi::Modality>() };
+        let (Some(fit), Some(fitted)) = (functions.fit, functions.fitted) else { return Ok(None) };
+        let this = self.held.instance();
+        let batch = Batch::new(rows, &self.columns, false)?;
+        for rows in [batch.raw(), std::ptr::null()] {
+            // SAFETY: the batch lives, and nobody else uses the instance.
+            call(|error| unsafe { fit(this.cast_mut(), rows, error) })?;
+        }
+        let mut bytes: Vec<u8> = Vec::new();
+        let mut length = 0;
+        for _ in 0..2 {
+            bytes.resize(length as usize, 0);
+            let (to, capacity) = (bytes.as_mut_ptr().cast(), bytes.len() as u64);
+            // SAFETY: there are as many bytes as is said.
+            call(|error| unsafe { fitted(this, to, capacity, &raw mut length, error) })?;
+        }
+        match bytes.pop() {
+            Some(0) => String::from_utf8(bytes).map(Some).map_err(|_| Error::failed("what it learned is not UTF-8")),
+            _ => Err(Error::failed("what it learned does not end with a zero byte")),
+        }
+    }
+
+    /// Gives back what another one learned.
+    fn restore(&self, learned: &str) -> Result<()> {
+        // SAFETY: the component is a modality.
+        let functions = unsafe { self.held.functions::<abi::Modality>() };
+        let restore = there(functions.restore, "restore")?;
+        let text = std::ffi::CString::new(learned).map_err(|_| Error::failed("what it learned has a zero byte"))?;
+        // SAFETY: the text lives, and nobody else uses the instance.
+        call(|error| unsafe { restore(self.held.instance().cast_mut(), text.as_ptr(), error) })
     }
 
     /// Plans and runs; `lengths` are those of a larger batch, if there is one.
