@@ -5,6 +5,8 @@
 //!
 //! `cargo bench --bench plugins`, or with the number of rounds: `cargo bench --bench plugins -- 31`.
 
+#![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
+
 use arrow_array::types::Float32Type;
 use arrow_array::{ArrayRef, LargeListArray, RecordBatch, StringArray};
 use panchroma_core::data::{Catalogue, DataConfig};

@@ -248,7 +248,7 @@ mod tests {
             let tokens = |coordinate: f32| -> Result<Vec<f32>> {
                 let p = Parameters::new(1, &Device::Cpu);
                 let spec = TokenSpec {
-                    coordinates: vec![Coordinate { name: "c".into(), unit: "", encoding, metadata: false }],
+                    coordinates: vec![Coordinate { name: "c".into(), unit: "".into(), encoding, metadata: false }],
                     ..spec()
                 };
                 let tokens = Tokens {
@@ -269,7 +269,7 @@ mod tests {
 
     fn spec() -> TokenSpec {
         let encoding = Encoding::Fourier { shortest: 1.0, longest: 100.0, frequencies: 4 };
-        let coordinates = vec![Coordinate { name: "time".into(), unit: "day", encoding, metadata: false }];
+        let coordinates = vec![Coordinate { name: "time".into(), unit: "day".into(), encoding, metadata: false }];
         TokenSpec { kind: TokenKind::Patches { width: 2 }, max_tokens: 3, coordinates }
     }
 

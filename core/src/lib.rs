@@ -66,5 +66,5 @@ pub use trunk::{MaskContext, Trunk, TrunkContext};
 
 /// What plugins need of the crates that this one builds on, so that both agree on the version.
 pub mod reexport {
-    pub use {arrow_array, arrow_schema, candle_core, candle_nn, inventory, schemars, serde, serde_json};
+    pub use {arrow_array, arrow_schema, candle_core, candle_nn, inventory, rand, schemars, serde, serde_json};
 }

@@ -166,7 +166,7 @@ impl Metadata {
             let axes: &[&str] = if entry.width() == 3 { &[".x", ".y", ".z"] } else { &[""] };
             spec.coordinates.extend(axes.iter().map(|axis| Coordinate {
                 name: Cow::Owned(format!("metadata.{}{axis}", entry.key)),
-                unit: "",
+                unit: "".into(),
                 encoding: entry.encoding,
                 metadata: true,
             }));

@@ -60,7 +60,7 @@ pub struct Coordinate {
     /// Name, for example `time`.
     pub name: Cow<'static, str>,
     /// Unit of the numbers in [`Tokens::coordinates`].
-    pub unit: &'static str,
+    pub unit: Cow<'static, str>,
     /// How it is encoded.
     pub encoding: Encoding,
     /// Whether it says how the measurement was made (seeing, pixel scale, survey) rather than where the
@@ -89,7 +89,7 @@ pub const INDEX: &str = "index";
 impl Coordinate {
     /// The number of a token among `tokens`.
     pub(crate) fn index(tokens: usize) -> Self {
-        Self { name: INDEX.into(), unit: "", encoding: Encoding::Category { size: tokens }, metadata: false }
+        Self { name: INDEX.into(), unit: "".into(), encoding: Encoding::Category { size: tokens }, metadata: false }
     }
 }
 
@@ -381,7 +381,7 @@ mod tests {
         ];
         let named = encodings.into_iter().zip(["a", "b", "c"]);
         let coordinates: Vec<Coordinate> = named
-            .map(|(encoding, name)| Coordinate { name: name.into(), unit: "", encoding, metadata: true })
+            .map(|(encoding, name)| Coordinate { name: name.into(), unit: "".into(), encoding, metadata: true })
             .collect();
         for kind in [TokenKind::Patches { width: 2 }, TokenKind::Codes { vocabulary: 5 }] {
             let spec = TokenSpec { kind, max_tokens: 3, coordinates: coordinates.clone() };

@@ -68,7 +68,7 @@ impl Tokenizer for AsItIs {
     fn spec(&self) -> TokenSpec {
         let coordinates = vec![Coordinate {
             name: "column".into(),
-            unit: "",
+            unit: "".into(),
             encoding: Encoding::Category { size: 1 },
             metadata: false,
         }];

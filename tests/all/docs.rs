@@ -126,7 +126,7 @@ fn maskings() -> Vec<String> {
 fn every_masking_in_the_docs_is_read() {
     let coordinate = |name: &'static str| Coordinate {
         name: name.into(),
-        unit: "",
+        unit: "".into(),
         encoding: Encoding::Category { size: 4 },
         metadata: false,
     };

@@ -277,7 +277,7 @@ mod tests {
 
     fn spec() -> TokenSpec {
         let encoding = Encoding::Fourier { shortest: 1.0, longest: 10.0, frequencies: 2 };
-        let time = Coordinate { name: "time".into(), unit: "day", encoding, metadata: false };
+        let time = Coordinate { name: "time".into(), unit: "day".into(), encoding, metadata: false };
         TokenSpec { kind: TokenKind::Patches { width: 2 }, max_tokens: 2, coordinates: vec![time] }
     }
 

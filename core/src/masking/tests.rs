@@ -11,7 +11,7 @@ const MOST: [usize; 4] = [16, 10, 1, 1];
 fn modalities() -> Vec<(String, TokenSpec)> {
     let coordinate = |name: &'static str| Coordinate {
         name: name.into(),
-        unit: "",
+        unit: "".into(),
         encoding: Encoding::Category { size: 16 },
         metadata: false,
     };

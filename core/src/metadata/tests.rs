@@ -37,7 +37,7 @@ fn metadata(text: &str) -> Result<Metadata> {
 
 fn spec() -> TokenSpec {
     let encoding = Encoding::Fourier { shortest: 1.0, longest: 10.0, frequencies: 2 };
-    let own = Coordinate { name: "x".into(), unit: "pixel", encoding, metadata: false };
+    let own = Coordinate { name: "x".into(), unit: "pixel".into(), encoding, metadata: false };
     TokenSpec { kind: TokenKind::Patches { width: 1 }, max_tokens: 2, coordinates: vec![own] }
 }
 
@@ -217,7 +217,7 @@ fn what_the_tokenizer_tells_of_the_measurement_is_hidden_too() {
     // As the error of a table's column.
     let encoding = Encoding::Log { smallest: 1e-3, largest: 1e2, frequencies: 6 };
     let mut spec = spec();
-    spec.coordinates.push(Coordinate { name: "error".into(), unit: "", encoding, metadata: true });
+    spec.coordinates.push(Coordinate { name: "error".into(), unit: "".into(), encoding, metadata: true });
     let tokens = || Tokens {
         values: TokenValues::Patches(Tensor::zeros((200, 2, 1), DType::F32, &Device::Cpu).expect("zeros")),
         valid: Tensor::ones((200, 2), DType::U8, &Device::Cpu).expect("ones"),

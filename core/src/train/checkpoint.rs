@@ -28,7 +28,7 @@ pub struct State {
     /// Of the data.
     pub data_fingerprint: String,
     /// Version and hash of each plugin of a shared library that the model uses, by name.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub plugins: BTreeMap<String, LibraryId>,
     /// Lowest evaluation loss so far.
     pub best: Option<f64>,

@@ -58,7 +58,7 @@ impl Known {
             Self::Noise => ("", 1e-6, 1e6),
         };
         let encoding = Encoding::Log { smallest, largest, frequencies: 8 };
-        Coordinate { name: self.field().into(), unit, encoding, metadata: true }
+        Coordinate { name: self.field().into(), unit: unit.into(), encoding, metadata: true }
     }
 }
 
@@ -238,15 +238,16 @@ impl Tokenizer for Patches {
             longest: 4.0 * self.height.max(self.width) as f64,
             frequencies: 12,
         };
-        let mut coordinates: Vec<Coordinate> =
-            ["x", "y"].map(|name| Coordinate { name: name.into(), unit: "pixel", encoding, metadata: false }).into();
+        let mut coordinates: Vec<Coordinate> = ["x", "y"]
+            .map(|name| Coordinate { name: name.into(), unit: "pixel".into(), encoding, metadata: false })
+            .into();
         if self.layout == Layout::PerBand {
             let encoding = Encoding::Category { size: self.channels };
-            coordinates.push(Coordinate { name: "channel".into(), unit: "", encoding, metadata: false });
+            coordinates.push(Coordinate { name: "channel".into(), unit: "".into(), encoding, metadata: false });
             // As time series have it.
             let encoding = Encoding::Fourier { shortest: 0.1, longest: 12.0, frequencies: 8 };
             let unit = "ln(Angstrom)";
-            coordinates.push(Coordinate { name: "wavelength".into(), unit, encoding, metadata: false });
+            coordinates.push(Coordinate { name: "wavelength".into(), unit: unit.into(), encoding, metadata: false });
         }
         coordinates.extend(self.metadata.iter().map(|m| m.coordinate()));
         TokenSpec {

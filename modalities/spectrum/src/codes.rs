@@ -205,7 +205,7 @@ impl Tokenizer for SpectrumCodes {
         TokenSpec {
             kind: TokenKind::Codes { vocabulary: config.vocabulary() },
             max_tokens: config.tokens(),
-            coordinates: vec![Coordinate { name: name.into(), unit, encoding, metadata: false }],
+            coordinates: vec![Coordinate { name: name.into(), unit: unit.into(), encoding, metadata: false }],
         }
     }
 

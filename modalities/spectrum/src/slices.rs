@@ -53,7 +53,7 @@ impl Known {
             Self::LsfSigma => ("lsf_sigma", unit, 0.1, 100.0),
         };
         let encoding = Encoding::Log { smallest, largest, frequencies: 8 };
-        Coordinate { name: name.into(), unit, encoding, metadata: true }
+        Coordinate { name: name.into(), unit: unit.into(), encoding, metadata: true }
     }
 }
 
@@ -224,8 +224,8 @@ impl Tokenizer for Slices {
         // ln(wavelength): 0.01 is 3000 km/s; 4 is four times the range from 3000 to 10,000 Angstrom and more, or from 0 to 1.
         let encoding = Encoding::Fourier { shortest: 0.01, longest: 4.0, frequencies: 16 };
         let (name, unit, of_axis) = match self.is_wavelength {
-            true => ("ln_wavelength", "ln Angstrom", "Angstrom"),
-            false => ("axis", "0 to 1", ""),
+            true => ("ln_wavelength", "ln Angstrom".into(), "Angstrom"),
+            false => ("axis", "0 to 1".into(), ""),
         };
         TokenSpec {
             kind: TokenKind::Patches { width: self.patch() },

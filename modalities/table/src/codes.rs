@@ -247,7 +247,7 @@ impl Codes {
 impl Tokenizer for Codes {
     fn spec(&self) -> TokenSpec {
         let encoding = Encoding::Category { size: self.names.len() };
-        let coordinates = vec![Coordinate { name: "column".into(), unit: "", encoding, metadata: false }];
+        let coordinates = vec![Coordinate { name: "column".into(), unit: "".into(), encoding, metadata: false }];
         TokenSpec { kind: TokenKind::Codes { vocabulary: self.size }, max_tokens: self.names.len(), coordinates }
     }
 

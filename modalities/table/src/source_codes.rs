@@ -128,7 +128,7 @@ impl Tokenizer for SourceCodes {
     fn spec(&self) -> TokenSpec {
         let category = |name: &'static str, size| Coordinate {
             name: name.into(),
-            unit: "",
+            unit: "".into(),
             encoding: Encoding::Category { size },
             metadata: false,
         };

@@ -59,11 +59,11 @@ impl Columns {
 impl Tokenizer for Columns {
     fn spec(&self) -> TokenSpec {
         let encoding = Encoding::Category { size: self.columns };
-        let mut coordinates = vec![Coordinate { name: "column".into(), unit: "", encoding, metadata: false }];
+        let mut coordinates = vec![Coordinate { name: "column".into(), unit: "".into(), encoding, metadata: false }];
         if self.errors {
             // In standard deviations of the column.
             let encoding = Encoding::Log { smallest: 1e-3, largest: 1e2, frequencies: 6 };
-            coordinates.push(Coordinate { name: "error".into(), unit: "", encoding, metadata: true });
+            coordinates.push(Coordinate { name: "error".into(), unit: "".into(), encoding, metadata: true });
         }
         TokenSpec { kind: TokenKind::Patches { width: self.width }, max_tokens: self.columns, coordinates }
     }

@@ -125,9 +125,9 @@ impl Axes {
         all.extend(self.wavelength.then_some(("wavelength", "ln(Angstrom)", wavelength)));
         all.extend(self.channels.map(|size| ("channel", "", Encoding::Category { size })));
         all.extend(self.phase.then_some(("phase", "period", phase)));
-        let coordinate = |(name, unit, encoding): (&'static str, _, _)| Coordinate {
+        let coordinate = |(name, unit, encoding): (&'static str, &'static str, _)| Coordinate {
             name: name.into(),
-            unit,
+            unit: unit.into(),
             encoding,
             metadata: false,
         };

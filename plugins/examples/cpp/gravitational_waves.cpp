@@ -502,19 +502,28 @@ PanchromaStatus distance_backward(const void *instance, const PanchromaCompute *
 
 // ---- The tables --------------------------------------------------------------------------------------------------
 
-const PanchromaModality STRAIN_FUNCTIONS = {
-    sizeof(PanchromaModality), 0, strain_describe, strain_column, strain_axis, strain_field, strain_plan, strain_run,
-};
+// Members are set by name: a later header has more of them, and what isn't named is 0.
+const PanchromaModality STRAIN_FUNCTIONS = [] {
+    PanchromaModality table{};
+    table.size = sizeof table;
+    table.describe = strain_describe;
+    table.column = strain_column;
+    table.axis = strain_axis;
+    table.field = strain_field;
+    table.plan = strain_plan;
+    table.run = strain_run;
+    return table;
+}();
 
-const PanchromaComponent STRAIN = {
-    sizeof(PanchromaComponent),
-    PANCHROMA_MODALITY,
-    PANCHROMA_DETERMINISTIC | PANCHROMA_RANDOM,
-    0,
-    "strain",
-    "whitened windows of gravitational-wave detectors' strain",
-    "detectors = [\"H1\", \"L1\"]\nrate = 4096.0\nwindow = 256\n",
-    R"({"type": "object", "additionalProperties": false, "properties": {
+const PanchromaComponent STRAIN = [] {
+    PanchromaComponent table{};
+    table.size = sizeof table;
+    table.kind = PANCHROMA_MODALITY;
+    table.flags = PANCHROMA_DETERMINISTIC | PANCHROMA_RANDOM;
+    table.name = "strain";
+    table.summary = "whitened windows of gravitational-wave detectors' strain";
+    table.example = "detectors = [\"H1\", \"L1\"]\nrate = 4096.0\nwindow = 256\n";
+    table.schema = R"({"type": "object", "additionalProperties": false, "properties": {
 "column": {"type": "string", "default": "strain", "description":
  "Struct column with a list of strain per detector. Empty if the lists are columns themselves. Default `strain`."},
 "detectors": {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": 64,
@@ -528,36 +537,44 @@ const PanchromaComponent STRAIN = {
 "jitter": {"type": "integer", "minimum": 0, "maximum": 65536, "default": 0, "description":
  "Samples by which the window is moved at random in training, at most, to either side. Default 0."},
 "fail": {"type": "boolean", "default": false, "description":
- "Whether to throw an exception instead of reading rows: a demonstration of how that is told. Default false."}}})",
-    strain_create,
-    destroy<Strain>,
-    &STRAIN_FUNCTIONS,
-};
+ "Whether to throw an exception instead of reading rows: a demonstration of how that is told. Default false."}}})";
+    table.create = strain_create;
+    table.destroy = destroy<Strain>;
+    table.functions = &STRAIN_FUNCTIONS;
+    return table;
+}();
 
-const PanchromaHead DISTANCE_FUNCTIONS = {
-    sizeof(PanchromaHead), 0, distance_describe, distance_column, distance_parameter, distance_forward,
-    distance_backward,
-};
+const PanchromaHead DISTANCE_FUNCTIONS = [] {
+    PanchromaHead table{};
+    table.size = sizeof table;
+    table.describe = distance_describe;
+    table.column = distance_column;
+    table.parameter = distance_parameter;
+    table.forward = distance_forward;
+    table.backward = distance_backward;
+    return table;
+}();
 
-const PanchromaComponent DISTANCE = {
-    sizeof(PanchromaComponent),
-    PANCHROMA_HEAD,
-    PANCHROMA_DETERMINISTIC,
-    0,
-    "log_distance",
-    "a distance, learned in its logarithm, from the joint vector",
-    "column = \"luminosity_distance\"\ntypical = 400.0\n",
-    R"({"type": "object", "additionalProperties": false, "properties": {
+const PanchromaComponent DISTANCE = [] {
+    PanchromaComponent table{};
+    table.size = sizeof table;
+    table.kind = PANCHROMA_HEAD;
+    table.flags = PANCHROMA_DETERMINISTIC;
+    table.name = "log_distance";
+    table.summary = "a distance, learned in its logarithm, from the joint vector";
+    table.example = "column = \"luminosity_distance\"\ntypical = 400.0\n";
+    table.schema = R"({"type": "object", "additionalProperties": false, "properties": {
 "column": {"type": "string", "minLength": 1, "default": "luminosity_distance", "description":
  "Column of the distance, in any unit. Default `luminosity_distance`."},
 "typical": {"type": "number", "minimum": 1e-6, "maximum": 1e12, "default": 400.0, "description":
  "Distance that is guessed before anything is learned, in the unit of the column. Default 400."},
 "huber": {"type": "number", "minimum": 1e-6, "maximum": 1e6, "default": 0.1, "description":
- "Error, in decades, from which the loss grows no more by its square but straight. Default 0.1."}}})",
-    distance_create,
-    destroy<LogDistance>,
-    &DISTANCE_FUNCTIONS,
-};
+ "Error, in decades, from which the loss grows no more by its square but straight. Default 0.1."}}})";
+    table.create = distance_create;
+    table.destroy = destroy<LogDistance>;
+    table.functions = &DISTANCE_FUNCTIONS;
+    return table;
+}();
 
 const PanchromaComponent *const COMPONENTS[] = {&STRAIN};
 const PanchromaComponent *const HEAD_ITEMS[] = {&DISTANCE};
@@ -567,18 +584,19 @@ const void *extension(const char *id) noexcept {
     return id != nullptr && std::strcmp(id, PANCHROMA_HEADS) == 0 ? &HEADS : nullptr;
 }
 
-const PanchromaPlugin PLUGIN = {
-    PANCHROMA_ABI,
-    sizeof(PanchromaPlugin),
-    "gravitational-waves",
-    "0.1.0",
-    "Apache-2.0 OR MIT",
-    "Panchroma",
-    1,
-    0,
-    COMPONENTS,
-    extension,
-};
+const PanchromaPlugin PLUGIN = [] {
+    PanchromaPlugin table{};
+    table.abi = PANCHROMA_ABI;
+    table.size = sizeof table;
+    table.name = "gravitational-waves";
+    table.version = "0.1.0";
+    table.license = "Apache-2.0 OR MIT";
+    table.publisher = "Panchroma";
+    table.component_count = 1;
+    table.components = COMPONENTS;
+    table.extension = extension;
+    return table;
+}();
 
 } // namespace
 

@@ -19,6 +19,8 @@ const MOST_COMPONENTS: u32 = 1024;
 /// A loaded plugin: nothing that it gave is ever freed, and it is never unloaded.
 pub(crate) struct Loaded {
     pub(crate) library: Arc<Library>,
+    /// Version of the interface that it was compiled for: `1.0`.
+    pub(crate) interface: String,
     pub(crate) components: Vec<Component>,
 }
 
@@ -173,7 +175,7 @@ fn open(path: &Path, sha256: &str) -> Result<Loaded, String> {
         }
     }
     let library = Library { name, version, license, publisher, path: path.to_path_buf(), sha256: sha256.into() };
-    Ok(Loaded { library: Arc::new(library), components })
+    Ok(Loaded { library: Arc::new(library), interface: format!("{major}.{minor}"), components })
 }
 
 /// The list of components that an extension gives, if the plugin has it.

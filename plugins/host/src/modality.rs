@@ -126,7 +126,7 @@ impl Prepare for Local {
         let Some(fit) = self.functions.fit else { return Ok(()) };
         let pointer = self.instance.pointer_mut();
         // SAFETY: the instance is alive and, as this borrows it alone, in no other call; rows are as the interface says.
-        let mut call =
+        let call =
             |rows: *const abi::Rows| Function::Fit.call(|error| unsafe { fit(pointer, rows, error) }).map(|_| ());
         match batch {
             Some(batch) => batch.view(|rows| call(rows)),

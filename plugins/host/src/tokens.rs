@@ -1,6 +1,5 @@
 //! Tokens that cross the border: coordinates, buffers, and the checks of what a plugin filled in.
 
-use crate::arrays::lasting;
 use crate::call::{Fault, Function};
 use crate::instance::Instance;
 use crate::table;
@@ -220,7 +219,7 @@ impl CoordinateInfo {
             abi::LOG => Encoding::Log { smallest: shortest, largest: longest, frequencies },
             _ => Encoding::Category { size: frequencies },
         };
-        Coordinate { name: self.name.clone().into(), unit: lasting(&self.unit), encoding, metadata: self.metadata }
+        Coordinate { name: self.name.clone().into(), unit: self.unit.clone().into(), encoding, metadata: self.metadata }
     }
 }
 

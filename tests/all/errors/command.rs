@@ -25,6 +25,7 @@ fn expected() -> BTreeMap<&'static str, Vec<&'static str>> {
                 "source_codes",
                 "spectrum_codec",
                 "time_patches",
+                "windows",
             ],
         ),
         ("trunk", vec!["encoder_decoder", "fused", "towers"]),
@@ -41,7 +42,7 @@ fn docs_of_an_unknown_name_offer_the_nearest_or_all() {
     ");
     assert_snapshot!(fails(2, &["docs", "qqqqqq"], &[]), @"
     error: no table or plugin is called `qqqqqq`
-    hint: known names: run, data, image, sources, spectrum, table, time_series, modality, columns, curve_codec, field_codec, grid_codes, image_codec, observations, patches, quantile_codes, slices, source_codes, spectrum_codec, time_patches, encoder_decoder, fused, towers, classification, contrastive, masked, regression, train, evaluate, probe, logistic, neighbours, ridge, predict, ingest
+    hint: known names: run, data, image, sources, spectrum, table, time_series, modality, columns, curve_codec, field_codec, grid_codes, image_codec, observations, patches, quantile_codes, slices, source_codes, spectrum_codec, time_patches, windows, encoder_decoder, fused, towers, classification, contrastive, masked, regression, plugins, train, evaluate, probe, logistic, neighbours, ridge, predict, ingest
     ");
 }
 
@@ -154,6 +155,7 @@ fn the_list_of_plugins_has_all_of_them() {
      tokenizer  source_codes     lists of sources as one sequence of codes, one per source and field                                                panchroma-table
      tokenizer  spectrum_codec   spectra as codes: a normalisation, and pieces of a grid of wavelengths that instruments share; trained on its own  panchroma-spectrum
      tokenizer  time_patches     one token per stretch of consecutive observations, for long series                                                 panchroma-time-series
+     tokenizer  windows          the arrays of any modality, cut into patches along the first axis of a field                                       panchroma-generic
      trunk      encoder_decoder  an encoder over the tokens that are given and a decoder that predicts others, as in 4M and AION-1                  panchroma-core
      trunk      fused            one encoder over the tokens of all modalities                                                                      panchroma-core
      trunk      towers           an encoder per modality, as in CLIP and AstroCLIP                                                                  panchroma-core
@@ -167,9 +169,10 @@ fn the_list_of_plugins_has_all_of_them() {
 
     `panchroma docs NAME` explains one.
     ");
-    let rows: Value = serde_json::from_str(&succeeds(&["plugins", "list", "--json"])).expect("JSON");
+    let listed: Value = serde_json::from_str(&succeeds(&["plugins", "list", "--json"])).expect("JSON");
+    assert_eq!(listed["libraries"], serde_json::json!([]));
     let mut found: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for row in rows.as_array().expect("a list") {
+    for row in listed["plugins"].as_array().expect("a list") {
         let text = |key: &str| row[key].as_str().expect("text");
         found.entry(text("kind")).or_default().push(text("name"));
         assert!(!text("summary").is_empty() && text("origin").starts_with("panchroma"), "{row}");

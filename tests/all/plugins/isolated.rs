@@ -19,6 +19,23 @@ fn the_numbers_are_the_same_in_a_child_process() {
 }
 
 #[test]
+fn what_a_modality_learns_reaches_every_child_process() {
+    let own = format!("[modality.own]\nkind = \"faulty\"\ntokenizer = {{ kind = \"faulty_codec\" }}\n{ALIGN}");
+    let build = |folder: &std::path::Path| library(folder, "plugins/host/tests/faulty/faulty.c", &["FITS"]);
+    let place = Place::new(build, &own, 6);
+    let isolate = ["--set", "plugins.isolate=true"];
+    place.train("here", &[]);
+    place.train("outside", &isolate);
+    place.train("parts", &[&isolate[..], &["--max-steps", "3"]].concat());
+    place.train("parts", &[&isolate[..], &["--resume"]].concat());
+    for run in ["outside", "parts"] {
+        assert_same(&place.path("here"), &place.path(run));
+    }
+    let state = fs::read_to_string(crate::runs::checkpoint(&place.path("here")).join("state.json")).expect("a state");
+    assert!(state.contains("\"mean\""), "{state}");
+}
+
+#[test]
 fn a_crash_names_plugin_component_and_what_ended_it() {
     let place = faulty("", 4);
     for (fault, said) in [

@@ -119,6 +119,19 @@ fn a_new_plugin_in_rust_builds_and_passes_its_check() {
     let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     compile(cargo.args(["build", "--offline"]).env("CARGO_TARGET_DIR", &target).current_dir(&project));
     let name = format!("{}far_scope{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    let checked = succeeds(&["plugins", "check", &target.join("debug").join(name).display().to_string()]);
+    let library = target.join("debug").join(name).display().to_string();
+    let checked = succeeds(&["plugins", "check", &library]);
     assert!(checked.contains("0 broken") && checked.contains("modality far_scope"), "{checked}");
+    // A panic of an author's code is an error with its text.
+    let source = project.join("src/lib.rs");
+    let text = fs::read_to_string(&source).expect("readable");
+    let (before, after) = text.split_once("fn prepare(").expect("a function");
+    let (signature, body) = after.split_once("{\n").expect("a body");
+    let planted = "if rows.len() > 0 { panic!(\"planted in row {}\", rows.len()); }\n";
+    fs::write(&source, format!("{before}fn prepare({signature}{{\n{planted}{body}")).expect("written");
+    let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    compile(cargo.args(["build", "--offline"]).env("CARGO_TARGET_DIR", &target).current_dir(&project));
+    let output = crate::support::panchroma(&["plugins", "check", &library]);
+    let checked = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(checked.contains("caught a panic or an exception: planted in row 8"), "{checked}");
 }

@@ -89,7 +89,7 @@ impl Tokenizer for Rounded {
             return plain;
         }
         let encoding = Encoding::Fourier { shortest: 1.0, longest: 100.0, frequencies: 3 };
-        let time = Coordinate { name: "time".into(), unit: "day", encoding, metadata: false };
+        let time = Coordinate { name: "time".into(), unit: "day".into(), encoding, metadata: false };
         TokenSpec { coordinates: vec![time], ..plain }
     }
     fn tokenize(&self, arrays: &Arrays, _: &Forward) -> Result<Tokens> {

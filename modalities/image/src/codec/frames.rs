@@ -77,7 +77,8 @@ impl Frames {
     pub(super) fn spec(&self, vocabulary: usize) -> TokenSpec {
         let longest = 4.0 * self.height.max(self.width) as f64;
         let encoding = Encoding::Fourier { shortest: self.part as f64, longest, frequencies: 12 };
-        let axis = |name: &'static str| Coordinate { name: name.into(), unit: "pixel", encoding, metadata: false };
+        let axis =
+            |name: &'static str| Coordinate { name: name.into(), unit: "pixel".into(), encoding, metadata: false };
         TokenSpec {
             kind: TokenKind::Codes { vocabulary },
             max_tokens: self.side * self.side,

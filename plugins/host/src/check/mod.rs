@@ -75,7 +75,7 @@ pub fn check(path: &Path, tell: &mut dyn FnMut(Step)) -> Result<Library> {
     let manifest = manifest::beside(path)?;
     let loaded = load(path, manifest.as_ref())?;
     let Library { name, version, license, .. } = &*loaded.library;
-    steps.say("load", Outcome::Passed(format!("{name} {version}, {license}")));
+    steps.say("load", Outcome::Passed(format!("{name} {version}, {license}, interface {}", loaded.interface)));
     match &manifest {
         None => steps.say("manifest", Outcome::Skipped("there is none beside it".into())),
         Some(manifest) => {
@@ -112,6 +112,9 @@ fn offered(manifest: &crate::Manifest, loaded: &Loaded) -> Result<String, String
         if !own.iter().any(|(kind, name)| *kind == offer.kind && **name == offer.name) {
             return Err(format!("it lists the {} `{}`, which the library does not have", offer.kind, offer.name));
         }
+    }
+    if manifest.abi != loaded.interface {
+        return Err(format!("it says interface {}, the library was compiled for {}", manifest.abi, loaded.interface));
     }
     match own.len() - manifest.components.len().min(own.len()) {
         0 => Ok(String::new()),

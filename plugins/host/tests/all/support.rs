@@ -37,6 +37,16 @@ pub(crate) fn faulty(macros: &[&str]) -> PathBuf {
     path
 }
 
+/// A library of another file, compiled against the header in `header`.
+pub(crate) fn compiled(source: &Path, header: &Path, name: &str) -> PathBuf {
+    let path = folder().join(format!("lib{name}.so"));
+    let mut command = Command::new("cc");
+    command.args(["-std=c99", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", "-I"]);
+    let output = command.arg(header).arg("-o").arg(&path).arg(source).arg("-lm").output().expect("a C compiler");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    path
+}
+
 /// A config that names one library.
 pub(crate) fn config(library: &Path) -> PluginsConfig {
     PluginsConfig { paths: vec![library.to_path_buf()], ..PluginsConfig::default() }

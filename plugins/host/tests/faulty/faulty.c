@@ -14,13 +14,14 @@
  *   -DNO_RUN           the modality has no `run`        -DUNKNOWN_KIND     the modality's kind is 99
  *
  * And -DDEFAULT_FAULT=nan breaks that rule where the config names none, -DDEFAULT_SLEEP=3600.0 sets `sleep_s`,
- * -DVERSION='"0.2.0"' is another version.
+ * -DVERSION='"0.2.0"' is another version. With -DFITS the modality learns the mean of its values.
  */
 #define _POSIX_C_SOURCE 199309L /* nanosleep */
 
 #include "panchroma.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -117,6 +118,7 @@ typedef struct Faulty {
     int fault;
     uint64_t limit;
     double sleep_s;
+    double sum, count, mean; /* what it learns, with -DFITS */
 } Faulty;
 
 static PanchromaStatus fail(PanchromaError *error, PanchromaStatus status, int64_t row, const char *message) {
@@ -140,6 +142,7 @@ static PanchromaStatus create(const PanchromaRequest *request, void **instance, 
     if (self == NULL) return fail(error, PANCHROMA_FAILED, -1, "out of memory");
     self->fault = fault;
     self->limit = limit == NULL ? 8 : strtoull(limit, NULL, 10);
+    self->sum = self->count = self->mean = 0.0;
     self->sleep_s = sleep_s == NULL ? DEFAULT_SLEEP : strtod(sleep_s, NULL);
     *instance = self;
     return PANCHROMA_OK;
@@ -260,7 +263,7 @@ static PanchromaStatus run(const void *instance, const PanchromaRows *rows, Panc
     const float *values = rows->columns[0]->values;
     uint8_t *valid = arrays->valid->data;
     float *to = arrays->fields[0]->data;
-    const float added = self->fault == FAULT_nondeterministic ? (float)(calls = calls + 1) : 0.0f;
+    const float added = self->fault == FAULT_nondeterministic ? (float)(calls = calls + 1) : (float)-self->mean;
     PanchromaStatus status;
     if (fails_at_once(self, error, &status)) return status;
     for (uint64_t row = 0; self->fault == FAULT_crash_above && row < rows->count; row++) {
@@ -381,6 +384,48 @@ static PanchromaStatus decode(const void *instance, const PanchromaTokens *token
 
 /* ---- The tables, and what is wrong with them ------------------------------------------------------------------ */
 
+#ifdef FITS
+/* Learns the mean of the values, which `run` takes away. */
+static PanchromaStatus fit(void *instance, const PanchromaRows *rows, PanchromaError *error) {
+    Faulty *self = instance;
+    if (rows == NULL) {
+        if (self->count == 0.0) return fail(error, PANCHROMA_INVALID, -1, "no value to learn from");
+        self->mean = self->sum / self->count;
+        return PANCHROMA_OK;
+    }
+    if (self->fault == FAULT_error) return fail(error, PANCHROMA_INVALID, 1, "`fault` is `error`");
+    for (uint64_t row = 0; row < rows->count; row++) {
+        uint64_t start;
+        const uint64_t count = list_of(rows->columns[0], row, &start);
+        for (uint64_t i = 0; i < count; i++) {
+            const float value = ((const float *)rows->columns[0]->values)[start + i];
+            if (!isfinite(value)) continue;
+            self->sum += value;
+            self->count += 1.0;
+        }
+    }
+    return PANCHROMA_OK;
+}
+
+static PanchromaStatus fitted(const void *instance, char *text, uint64_t capacity, uint64_t *length,
+                              PanchromaError *error) {
+    const Faulty *self = instance;
+    char own[64];
+    (void)error;
+    *length = (uint64_t)snprintf(own, sizeof own, "{\"mean\": %.17g}", self->mean) + 1;
+    if (*length <= capacity) memcpy(text, own, *length);
+    return PANCHROMA_OK;
+}
+
+static PanchromaStatus restore(void *instance, const char *text, PanchromaError *error) {
+    Faulty *self = instance;
+    const char *mean = find(text, "\"mean\"");
+    if (mean == NULL) return fail(error, PANCHROMA_INVALID, -1, "there is no `mean`");
+    self->mean = strtod(mean, NULL);
+    return PANCHROMA_OK;
+}
+#endif
+
 static const PanchromaModality MODALITY_FUNCTIONS = {
     .size = sizeof(PanchromaModality),
     .describe = describe,
@@ -390,6 +435,11 @@ static const PanchromaModality MODALITY_FUNCTIONS = {
     .plan = plan,
 #ifndef NO_RUN
     .run = run,
+#endif
+#ifdef FITS
+    .fit = fit,
+    .fitted = fitted,
+    .restore = restore,
 #endif
 };
 

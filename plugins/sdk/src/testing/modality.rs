@@ -119,7 +119,7 @@ impl Prepared {
         let restore = there(functions.restore, "restore")?;
         let text = std::ffi::CString::new(learned).map_err(|_| Error::failed("what it learned has a zero byte"))?;
         // SAFETY: the text lives, and nobody else uses the instance.
-        call(|error| unsafe { restore(self.held.instance().cast_mut(), text.as_ptr(), error) })
+        call(|error| unsafe { restore(self.held.instance().cast_mut(), text.as_ptr(), error) }).map(|_| ())
     }
 
     /// Plans and runs; `lengths` are those of a larger batch, if there is one.
