@@ -193,10 +193,10 @@ typedef struct PanchromaRows {
     const PanchromaData *const *columns; /* in the order in which the component asked */
     uint32_t mode;                       /* PANCHROMA_TRAIN or PANCHROMA_EVALUATE */
     uint32_t reserved;
-    uint64_t seed;                       /* of the run */
-    uint64_t epoch;                      /* how often the data has been seen */
+    uint64_t seed;                       /* of the run; 0 in `fit` */
+    uint64_t epoch;                      /* how often the data has been seen; 0 for heads */
     /* [B]: a number for each object and epoch that depends on nothing else but the seed and the user's name of the
-     * modality: start random numbers from it. NULL unless the component set PANCHROMA_RANDOM. */
+     * modality or head: start random numbers from it, in training. NULL unless the component set PANCHROMA_RANDOM. */
     const uint64_t *random;
 } PanchromaRows;
 
@@ -418,6 +418,7 @@ typedef struct PanchromaTokenizer {
     /* [any] Arrays -> patches, without parameters. */
     PanchromaStatus (*run)(const void *instance, const PanchromaArrays *arrays, PanchromaTokens *tokens, PanchromaError *error);
     /* [any] In both of these `compute` is that of evaluation: this map draws nothing.
+     * Finite for all finite patches: those of padding are 0, and before training made-up ones are tried.
      * Patches [N, P] -> `outputs` [N, outputs], with parameters in their order; N counts tokens of the whole batch. */
     PanchromaStatus (*forward)(const void *instance, const PanchromaCompute *compute, const PanchromaTensor *patches,
                                const PanchromaTensor *const *parameters, PanchromaTensor *outputs, PanchromaError *error);

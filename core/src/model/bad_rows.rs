@@ -96,6 +96,17 @@ impl BadRows {
         }
     }
 
+    /// `arrays` without the object that `error` of their tokenizer is about, which counts as bad from now on.
+    ///
+    /// # Errors
+    /// `error`, if it is about none of `rows` or one that is left out already, or the policy is to stop.
+    pub(super) fn without(&self, modality: &str, rows: &Rows, arrays: &Arrays, error: Error) -> Result<Arrays> {
+        let before = self.good(modality, rows);
+        self.remember(modality, &rows.take(&before)?, error)?;
+        let good = self.good(modality, rows);
+        Ok(arrays.take(&good).spread(&good, rows.len()))
+    }
+
     /// Lets `modality` learn from all rows that are not bad.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use super::Model;
 use super::codes::{self, StoredCodes};
 use super::part::Part;
 use crate::metadata::{self, Metadata};
-use crate::train::{CheckpointError, load_run, weights_of};
+use crate::train::{CheckpointError, load_with, weights_of};
 use crate::{Error, Experiment, Registry, Result, Section};
 use candle_core::{DType, Device};
 use serde::{Deserialize, Serialize};
@@ -81,7 +81,7 @@ pub(super) fn part(
         // A run goes on with its copy where the codec is gone.
         None => copy(&experiment.run.folder()).unwrap_or(path),
     };
-    let (_, model, _) = load_run(&run, &[], registry, &Device::Cpu)
+    let (_, model, _) = load_with(&run, &[], Some(experiment.plugins.changed), registry, &Device::Cpu)
         .map_err(|error| section.reject(KEY, format!("must be the folder of a trained codec: {error}")))?;
     let sha256 = hash(&weights_of(&run)?)?;
     let asked: Option<String> = section.get(PART)?;
@@ -115,6 +115,10 @@ impl Model {
         add(part.config.as_bytes());
         add(part.modality.fitted().to_string().as_bytes());
         add(part.tokenizer.fitted().to_string().as_bytes());
+        // A plugin is as much of a codec as its weights.
+        for (plugin, library) in &self.libraries {
+            add(format!("{plugin} {} {}", library.version, library.sha256).as_bytes());
+        }
         let prefix = format!("{CODEC}.{}.", part.name);
         for (name, parameter) in self.parameters.all() {
             let Some(name) = name.strip_prefix(&prefix) else { continue };

@@ -186,17 +186,23 @@ impl Part {
             Some(codes) => codes,
             None => self.modality.as_ref(),
         };
-        let arrays = bad.prepare(reader, rows, &context)?;
+        let mut arrays = bad.prepare(reader, rows, &context)?;
         arrays.check(&self.name, &reader.spec())?;
         if self.learns() {
             return Ok((arrays, None));
         }
         let tokens = match &self.codes {
             Some(codes) => codes.tokens(&arrays)?,
-            None => self.tokenize(&arrays, &context).map_err(|error| match error {
-                Error::Foreign(plugin) => plugin.of_rows(rows.ids()).into(),
-                other => other,
-            })?,
+            None => loop {
+                match self.tokenize(&arrays, &context) {
+                    Ok(tokens) => break tokens,
+                    Err(Error::Foreign(plugin)) => {
+                        let error = plugin.of_rows(rows.ids()).into();
+                        arrays = bad.without(&self.name, rows, &arrays, error)?;
+                    }
+                    Err(other) => return Err(other),
+                }
+            },
         };
         let tokens = self.metadata.add(tokens, rows, &self.spec, &context)?;
         Ok((arrays, Some(tokens)))

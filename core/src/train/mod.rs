@@ -23,6 +23,7 @@ pub use guard::check_gradients;
 pub use log::RunLog;
 pub use measure::{MeasureStage, Measured, StepSeconds, measure};
 pub use optimizer::{AdamW, Group, StepReport};
+pub(crate) use run::load_with;
 pub use run::{RunFolder, load_run, weights_of};
 pub use schedule::{Schedule, ScheduleKind};
 pub use trainer::{Event, Observer, Outcome, TrainOptions, train};

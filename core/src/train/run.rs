@@ -226,6 +226,17 @@ pub fn load_run(
     registry: &Registry,
     device: &Device,
 ) -> Result<(Experiment, Model, State)> {
+    load_with(path, overrides, None, registry, device)
+}
+
+/// The same for a config that says itself what happens if plugins changed.
+pub(crate) fn load_with(
+    path: &Path,
+    overrides: &[String],
+    changed: Option<ChangedPolicy>,
+    registry: &Registry,
+    device: &Device,
+) -> Result<(Experiment, Model, State)> {
     let run = RunFolder::new(path);
     if !run.config().is_file() {
         return Err(CheckpointError::NotARun { path: path.to_path_buf(), missing: "config.toml" }.into());
@@ -235,7 +246,7 @@ pub fn load_run(
     let mut model = Model::new(&experiment, registry, device)?;
     let weights = weights_of(path)?;
     let state = checkpoint::read_state(weights.parent().unwrap_or(path))?;
-    same_plugins(path, &state, &model, experiment.plugins.changed)?;
+    same_plugins(path, &state, &model, changed.unwrap_or(experiment.plugins.changed))?;
     model.restore(&state.fitted)?;
     checkpoint::load_parameters(&weights, &model.parameters().all())?;
     Ok((experiment, model, state))

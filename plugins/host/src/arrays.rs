@@ -1,14 +1,15 @@
 //! Arrays that cross the border: what they look like, buffers that plugins fill, and the checks of what they filled in.
 
 use crate::call::{Fault, Function};
-use crate::views::{Guarded, Shaped, Slice, SliceMut, View, unchanged};
+use crate::info::Info;
+use crate::mask;
+use crate::views::{Guarded, Shaped, Slice, SliceMut, View, require_room, unchanged};
 use panchroma_abi as abi;
 use panchroma_abi::Struct;
 use panchroma_core::plugins::NotFinitePolicy;
 use panchroma_core::{Array, ArrayField, Arrays, ArraysSpec, ValueType, Values};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::CString;
 use std::sync::{Mutex, PoisonError};
 
 /// What arrays look like: that of a plugin's modality, or what a plugin's codec reads.
@@ -129,6 +130,9 @@ impl Spec {
         lengths: &[usize],
         fill: impl FnOnce(*mut abi::Arrays) -> Result<(), Fault>,
     ) -> Result<Buffers, Fault> {
+        for (name, axes) in self.fields.iter().map(|f| (f.name.as_str(), &f.axes)).chain([("mask", &self.valid_axes)]) {
+            require_room(function, name, &self.shape(count, axes, lengths))?;
+        }
         let mut present = Guarded::new(count, 0u8);
         let valid_shape = self.shape(count, &self.valid_axes, lengths);
         let mut valid = Shaped::new(abi::U8, &valid_shape);
@@ -144,7 +148,11 @@ impl Spec {
             arrays.present = present.pointer();
             arrays.valid = valid_view.pointer();
             arrays.fields = pointers.as_ptr();
+            let before = (arrays.present, arrays.valid, arrays.fields, arrays.count, arrays.field_count);
             fill(&raw mut arrays)?;
+            if (arrays.present, arrays.valid, arrays.fields, arrays.count, arrays.field_count) != before {
+                return Err(function.fault("it replaced pointers of `arrays`; what they lead to is to be filled"));
+            }
             unchanged(&valid_view, "the mask").map_err(|reason| function.fault(reason))?;
             for (view, field) in views.iter().zip(&self.fields) {
                 unchanged(view, &format!("field `{}`", field.name)).map_err(|reason| function.fault(reason))?;
@@ -162,7 +170,24 @@ impl Spec {
         Ok(Buffers { lengths: lengths.to_vec(), present, valid, fields: values })
     }
 
-    /// Checks what a plugin filled in, row by row, and makes it the framework's.
+    /// What comes from another process may have any size.
+    fn require_shapes(&self, function: Function, buffers: &Buffers, count: usize) -> Result<(), Fault> {
+        let values =
+            |axes: &[usize]| self.shape(count, axes, &buffers.lengths).iter().map(|n| *n as usize).product::<usize>();
+        let fits = buffers.lengths.len() == self.axes.len()
+            && buffers.lengths.iter().zip(&self.axes).all(|(length, (_, longest))| (1..=*longest).contains(length))
+            && buffers.present.len() == count
+            && buffers.valid.len() == values(&self.valid_axes)
+            && buffers.fields.len() == self.fields.len()
+            && self
+                .fields
+                .iter()
+                .zip(&buffers.fields)
+                .all(|(field, own)| (own.borrow().kind(), own.borrow().len()) == (field.kind, values(&field.axes)));
+        if fits { Ok(()) } else { Err(function.fault("what came back has other shapes than were asked for")) }
+    }
+
+    /// Checks what a plugin filled in for `count` rows, and makes it the framework's.
     ///
     /// # Errors
     /// The first promise that is broken, with its row.
@@ -170,9 +195,10 @@ impl Spec {
         &self,
         function: Function,
         mut buffers: Buffers,
+        count: usize,
         policy: NotFinitePolicy,
     ) -> Result<Arrays, Fault> {
-        let count = buffers.present.len();
+        self.require_shapes(function, &buffers, count)?;
         let per_row = buffers.valid.len() / count.max(1);
         if let Some(row) = buffers.present.iter().position(|p| *p > 1) {
             return Err(function.fault_of(row, "`present` must be 0 or 1"));
@@ -186,12 +212,22 @@ impl Spec {
                 return Err(function.fault_of(row, "it has valid values and is not `present`"));
             }
         }
-        for (field, values) in self.fields.iter().zip(&mut buffers.fields) {
-            let mut check = Finite { function, field, spec: self, policy, lengths: &buffers.lengths, per_row };
+        let rows = |field| mask::Rows::new(function, field, self, &buffers.lengths);
+        let all: Vec<mask::Rows<'_>> = self.fields.iter().map(rows).collect();
+        for (rows, values) in all.iter().zip(&buffers.fields) {
             match values {
-                SliceMut::F32(v) => check.run(v, &buffers.present, &mut buffers.valid, |v| v.is_finite())?,
-                SliceMut::F64(v) => check.run(v, &buffers.present, &mut buffers.valid, |v| v.is_finite())?,
+                SliceMut::F32(v) => rows.require_finite(v, &mut buffers.valid, policy, f32::is_finite)?,
+                SliceMut::F64(v) => rows.require_finite(v, &mut buffers.valid, policy, f64::is_finite)?,
                 SliceMut::U8(_) | SliceMut::U32(_) => {}
+            }
+        }
+        // Not before all of them were looked at: what one field hides is hidden in all.
+        for (rows, values) in all.iter().zip(&mut buffers.fields) {
+            match values {
+                SliceMut::F32(v) => rows.clear(v, &buffers.valid),
+                SliceMut::F64(v) => rows.clear(v, &buffers.valid),
+                SliceMut::U8(v) => rows.clear(v, &buffers.valid),
+                SliceMut::U32(v) => rows.clear(v, &buffers.valid),
             }
         }
         let of = |axes: &[usize], values: Values| {
@@ -206,91 +242,6 @@ impl Spec {
     }
 }
 
-/// Looks for values that should be finite, and sets those to 0 that mean nothing.
-struct Finite<'a> {
-    function: Function,
-    field: &'a FieldSpec,
-    spec: &'a Spec,
-    policy: NotFinitePolicy,
-    lengths: &'a [usize],
-    per_row: usize,
-}
-
-impl Finite<'_> {
-    fn run<T: Copy + Default + std::fmt::Debug>(
-        &mut self,
-        values: &mut [T],
-        present: &[u8],
-        valid: &mut [u8],
-        is_finite: impl Fn(T) -> bool,
-    ) -> Result<(), Fault> {
-        let (own, mask) = (self.field.axes.as_slice(), self.spec.valid_axes.as_slice());
-        let product =
-            |axes: &[usize]| axes.iter().map(|axis| self.lengths.get(*axis).copied().unwrap_or(0)).product::<usize>();
-        let width = product(own).max(1);
-        let per_row = self.per_row.max(1);
-        for (row, (values, valid)) in values.chunks_mut(width).zip(valid.chunks_mut(per_row)).enumerate() {
-            if present.get(row) != Some(&1) {
-                values.fill(T::default());
-                continue;
-            }
-            if own == mask {
-                // What takes the time: two passes without branches where all is well.
-                let bad = |bad: bool, (value, valid): (&T, &u8)| bad | ((*valid == 1) & !is_finite(*value));
-                if values.iter().zip(&*valid).fold(false, bad) {
-                    for (value, valid) in values.iter().zip(valid.iter_mut()) {
-                        if *valid == 1 && !is_finite(*value) {
-                            self.refuse(row, *value)?;
-                            *valid = 0;
-                        }
-                    }
-                }
-                for (value, valid) in values.iter_mut().zip(valid.iter()) {
-                    *value = if *valid == 0 { T::default() } else { *value };
-                }
-            } else if own.starts_with(mask) {
-                let group = product(&own[mask.len()..]).max(1);
-                for (values, valid) in values.chunks_mut(group).zip(valid.iter_mut()) {
-                    if *valid == 1 && !values.iter().fold(true, |fine, v| fine & is_finite(*v)) {
-                        let bad = values.iter().find(|v| !is_finite(**v)).copied().unwrap_or_default();
-                        self.refuse(row, bad)?;
-                        *valid = 0;
-                    }
-                    if *valid == 0 {
-                        values.fill(T::default());
-                    }
-                }
-            } else {
-                // A mask with more axes than the field, or with others: a value counts if anything of its part of the mask does.
-                let group = if mask.starts_with(own) { product(&mask[own.len()..]).max(1) } else { per_row };
-                for (place, value) in values.iter_mut().enumerate() {
-                    let start = if mask.starts_with(own) { place * group } else { 0 };
-                    let part = valid.get_mut(start..start + group).unwrap_or_default();
-                    if !is_finite(*value) {
-                        if part.contains(&1) {
-                            self.refuse(row, *value)?;
-                            part.fill(0);
-                        }
-                        *value = T::default();
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn refuse(&self, row: usize, value: impl std::fmt::Debug) -> Result<(), Fault> {
-        match self.policy {
-            NotFinitePolicy::Invalid => Ok(()),
-            NotFinitePolicy::Error => {
-                let reason =
-                    format!("field `{}` holds {value:?} where the mask says that it was measured", self.field.name);
-                Err(self.function.fault_of(row, format!("{reason}; a value that was never written is NaN")))
-            }
-        }
-    }
-}
-
 /// What a plugin filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Buffers {
@@ -299,15 +250,6 @@ pub(crate) struct Buffers {
     pub(crate) present: Vec<u8>,
     pub(crate) valid: Vec<u8>,
     pub(crate) fields: Vec<SliceMut>,
-}
-
-impl Buffers {
-    /// Whether both hold the same bits.
-    pub(crate) fn same_bits(&self, other: &Self) -> bool {
-        (&self.lengths, &self.present, &self.valid) == (&other.lengths, &other.present, &other.valid)
-            && self.fields.len() == other.fields.len()
-            && self.fields.iter().zip(&other.fields).all(|(a, b)| a.bytes() == b.bytes())
-    }
 }
 
 /// Arrays by reference, for codecs to read.
@@ -348,55 +290,11 @@ impl<'a> ArraysView<'a> {
         let mut arrays = abi::Arrays::new();
         arrays.field_count = pointers.len() as u32;
         arrays.count = self.present.len() as u64;
-        arrays.present = self.present.as_ptr().cast_mut();
+        // A copy: what one that should only read writes there must not reach the framework's.
+        let mut present = self.present.to_vec();
+        arrays.present = present.as_mut_ptr();
         arrays.valid = valid.pointer();
         arrays.fields = pointers.as_ptr();
         call(&arrays)
-    }
-}
-
-/// A description in the interface's structs, with all that it points at.
-pub(crate) struct Info {
-    pub(crate) table: abi::ArraysInfo,
-    _texts: Vec<CString>,
-    _axes: Vec<Box<abi::Axis>>,
-    _fields: Vec<Box<abi::Field>>,
-    _pointers: (Vec<*const abi::Axis>, Vec<*const abi::Field>),
-}
-
-impl Info {
-    fn new(spec: &Spec) -> Self {
-        let mut texts: Vec<CString> = Vec::new();
-        // Names with a zero byte can't come from a plugin, and ours have none.
-        let mut keep = |text: &str| {
-            let text = CString::new(text).unwrap_or_default();
-            let pointer = text.as_ptr();
-            texts.push(text);
-            pointer
-        };
-        let axes: Vec<Box<abi::Axis>> = (spec.axes.iter())
-            .map(|(name, longest)| {
-                let mut axis = abi::Axis::new();
-                (axis.name, axis.longest) = (keep(name), *longest as u64);
-                Box::new(axis)
-            })
-            .collect();
-        let fields: Vec<Box<abi::Field>> = (spec.fields.iter())
-            .map(|own| {
-                let mut field = abi::Field::new();
-                (field.name, field.unit, field.r#type) = (keep(&own.name), keep(&own.unit), own.kind);
-                field.axis_count = own.axes.len().min(abi::MAX_AXES) as u32;
-                own.axes.iter().zip(&mut field.axes).for_each(|(from, to)| *to = *from as u32);
-                Box::new(field)
-            })
-            .collect();
-        let axis_pointers: Vec<*const abi::Axis> = axes.iter().map(|axis| &raw const **axis).collect();
-        let field_pointers: Vec<*const abi::Field> = fields.iter().map(|field| &raw const **field).collect();
-        let mut table = abi::ArraysInfo::new();
-        (table.axis_count, table.axes) = (axis_pointers.len() as u32, axis_pointers.as_ptr());
-        (table.field_count, table.fields) = (field_pointers.len() as u32, field_pointers.as_ptr());
-        table.valid_axis_count = spec.valid_axes.len().min(abi::MAX_AXES) as u32;
-        spec.valid_axes.iter().zip(&mut table.valid_axes).for_each(|(from, to)| *to = *from as u32);
-        Self { table, _texts: texts, _axes: axes, _fields: fields, _pointers: (axis_pointers, field_pointers) }
     }
 }

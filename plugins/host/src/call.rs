@@ -9,6 +9,9 @@ use std::ffi::c_char;
 /// Bytes for a message.
 const CAPACITY: usize = 1024;
 
+/// Bytes behind it that must stay as they are.
+const MARGIN: usize = 1024;
+
 /// What went wrong in a call, before anybody knows which objects the rows are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fault {
@@ -20,6 +23,13 @@ pub(crate) struct Fault {
     pub(crate) row: Option<usize>,
     /// Whether the process in which the plugin ran is gone.
     pub(crate) crash: bool,
+}
+
+impl Fault {
+    /// Whether the process ended in this function: not while it was made, which is no row's doing.
+    pub(crate) fn ends_process(&self, function: Function) -> bool {
+        self.crash && self.function == function
+    }
 }
 
 /// Functions of the interface, for messages.
@@ -65,21 +75,31 @@ impl Function {
         Fault { row: Some(row), ..self.fault(reason) }
     }
 
-    /// Makes a call; `Ok(false)` if it gave [`abi::NOTHING`].
+    /// Makes a call; `Ok(false)` if it gave [`abi::NOTHING`], which only `forward` may.
     ///
     /// # Errors
     /// Any other status but OK, with what the plugin said.
     pub(crate) fn call(self, call: impl FnOnce(*mut abi::Error) -> abi::Status) -> Result<bool, Fault> {
-        let mut message = [0u8; CAPACITY];
+        // More room than is said: a text that is too long ends in there, and not in what lies behind it.
+        let mut message = [0u8; CAPACITY + MARGIN];
         let mut error = abi::Error::new();
         error.capacity = CAPACITY as u32;
         error.message = message.as_mut_ptr().cast::<c_char>();
         error.row = -1;
+        let before = error.message;
         let status = call(&raw mut error);
-        let said = said(&message);
+        if error.message != before {
+            return Err(self
+                .fault("it replaced the pointer `message` of its error; the text is to be copied to where it leads"));
+        }
+        let (message, margin) = message.split_at(CAPACITY);
+        if margin.iter().any(|byte| *byte != 0) {
+            return Err(self.fault(format!("it wrote a message longer than the {CAPACITY} bytes that there are")));
+        }
+        let said = said(message);
         let what = match status {
             abi::OK => return Ok(true),
-            abi::NOTHING => return Ok(false),
+            abi::NOTHING if self == Self::Forward => return Ok(false),
             abi::INVALID => String::new(),
             abi::FAILED => "failed: ".into(),
             abi::PANIC => "caught a panic or an exception: ".into(),
@@ -100,6 +120,21 @@ fn said(message: &[u8]) -> String {
         Ok(text) => format!("{text}{note}"),
         Err(_) => format!("{} (the message is not UTF-8){note}", String::from_utf8_lossy(text)),
     }
+}
+
+/// The one of `count` rows that ends a process by itself, by halving; none if no single one does.
+pub(crate) fn culprit(count: usize, crashes: impl Fn(&[usize]) -> bool) -> Option<usize> {
+    let mut rows: Vec<usize> = (0..count).collect();
+    while rows.len() > 1 {
+        let other = rows.split_off(rows.len() / 2);
+        if !crashes(&rows) {
+            if !crashes(&other) {
+                return None;
+            }
+            rows = other;
+        }
+    }
+    rows.first().copied()
 }
 
 /// Whose call it was.
@@ -147,7 +182,8 @@ mod tests {
     #[test]
     fn every_message_can_be_read() {
         assert_eq!(call(b"", 0, abi::OK), Ok(true));
-        assert_eq!(call(b"", 0, abi::NOTHING), Ok(false));
+        assert_eq!(call(b"", 0, abi::NOTHING).unwrap_err().reason, "gave the unknown status 4: it gave no message");
+        assert_eq!(Function::Forward.call(|_| abi::NOTHING), Ok(false));
         let fault = call(b"no flux", 3, abi::INVALID).unwrap_err();
         assert_eq!((fault.reason.as_str(), fault.row), ("no flux", Some(3)));
         assert_eq!(call(b"", -1, abi::FAILED).unwrap_err().reason, "failed: it gave no message");
@@ -156,9 +192,29 @@ mod tests {
             call(b"\xff", -1, abi::PANIC).unwrap_err().reason,
             "caught a panic or an exception: \u{fffd} (the message is not UTF-8)"
         );
+        let long = call(&[b'x'; CAPACITY + 3], -1, abi::FAILED).unwrap_err().reason;
+        assert_eq!(long, "it wrote a message longer than the 1024 bytes that there are");
+        let replaced = Function::Run.call(|error| {
+            // SAFETY: the struct is there.
+            unsafe { (*error).message = c"mine".as_ptr().cast_mut() };
+            abi::FAILED
+        });
+        assert!(replaced.unwrap_err().reason.starts_with("it replaced the pointer `message`"));
         let endless = call(&[b'x'; CAPACITY], -1, abi::FAILED).unwrap_err().reason;
         assert!(endless.ends_with("(the message has no end)"), "{endless}");
         assert_eq!(call(b"x", i64::MIN, abi::FAILED).unwrap_err().row, None);
+    }
+
+    #[test]
+    fn the_row_that_crashes_is_found() {
+        for count in 1..9 {
+            for bad in 0..count {
+                assert_eq!(culprit(count, |rows| rows.contains(&bad)), Some(bad));
+            }
+        }
+        // Two that do it together, or none.
+        assert_eq!(culprit(8, |rows| rows.contains(&1) && rows.contains(&6)), None);
+        assert_eq!(culprit(0, |_| true), None);
     }
 
     #[test]

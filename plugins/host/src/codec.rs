@@ -1,7 +1,7 @@
 //! Codecs of plugins: arrays -> codes, and back.
 
 use crate::arrays::{ArraysView, Buffers, Spec};
-use crate::call::{Caller, Fault, Function};
+use crate::call::{Caller, Fault, Function, culprit};
 use crate::instance::{Chosen, Instance, Request};
 use crate::library::Functions;
 use crate::tokens::{TokenBuffers, TokenLayout, TokensView};
@@ -11,12 +11,14 @@ use panchroma_core::plugins::NotFinitePolicy;
 use panchroma_core::{Arrays, Error, Forward, Result, TokenSpec, TokenValues, Tokenizer, Tokens};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a codec gives, and what it reads.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Described {
     pub(crate) layout: TokenLayout,
     pub(crate) decodes: bool,
+    pub(crate) deterministic: bool,
     pub(crate) arrays: Spec,
 }
 
@@ -55,7 +57,12 @@ impl Local {
         let kind = (info.vocabulary, 0);
         let layout = TokenLayout::read(&instance, kind, info.max_tokens, info.coordinate_count, functions.coordinate)?;
         let decodes = info.decodes != 0 && functions.decode.is_some();
-        let described = Described { layout, decodes, arrays: arrays.clone() };
+        let described = Described {
+            layout,
+            decodes,
+            deterministic: instance.flags() & abi::DETERMINISTIC != 0,
+            arrays: arrays.clone(),
+        };
         Ok((Self { instance, functions, described: described.clone() }, described))
     }
 }
@@ -124,28 +131,22 @@ pub(crate) struct ForeignCodec {
     caller: Caller,
     described: Described,
     spec: TokenSpec,
+    /// Whether it was seen to keep its promise to give the same each time.
+    repeated: AtomicBool,
 }
 
 impl ForeignCodec {
     pub(crate) fn new(runs: Box<dyn Encode>, described: Described, caller: Caller) -> Self {
-        Self { runs, spec: described.layout.to_core(), described, caller }
+        Self { runs, spec: described.layout.to_core(), described, caller, repeated: AtomicBool::new(false) }
     }
 
-    /// Lengths of the arrays to decode to: those of `like`, or the longest.
-    fn lengths(&self, like: Option<&ArraysView<'_>>) -> Vec<usize> {
-        let spec = &self.described.arrays;
-        let mut lengths = spec.longest();
-        if let Some(like) = like {
-            let of_fields = spec.fields.iter().zip(&like.fields).map(|(field, (shape, _))| (&field.axes, shape));
-            for (axes, shape) in of_fields.chain([(&spec.valid_axes, &like.valid.0)]) {
-                for (axis, length) in axes.iter().zip(shape.iter().skip(1)) {
-                    if let Some(to) = lengths.get_mut(*axis) {
-                        *to = *length as usize;
-                    }
-                }
-            }
+    fn encoded(&self, arrays: &Arrays) -> Result<Tokens, Fault> {
+        let view = ArraysView::of(Function::Encode, arrays, &self.described.arrays)?;
+        let buffers = self.runs.encode(&view)?;
+        if self.described.deterministic && !arrays.is_empty() && !self.repeated.swap(true, Ordering::Relaxed) {
+            self.described.layout.require_same(&buffers, &self.runs.encode(&view)?)?;
         }
-        lengths
+        self.described.layout.finish(Function::Encode, buffers, &arrays.present)
     }
 
     fn decoded(&self, tokens: &Tokens, like: Option<&Arrays>) -> Result<Arrays, Fault> {
@@ -161,11 +162,15 @@ impl ForeignCodec {
             return Err(function.fault_of(place / per_row.max(1), "a code is outside of its vocabulary"));
         }
         let present: &[u8] = bytemuck::cast_slice(&tokens.present);
-        let view = TokensView { present, tokens: per_row, valid: &valid, codes: &codes };
+        let coordinates = match self.described.layout.numbered() {
+            true => Vec::new(),
+            false => tokens.coordinates.flatten_all().and_then(|c| c.to_vec1::<f32>()).map_err(|e| wrong(&e))?,
+        };
+        let view = TokensView { present, tokens: per_row, valid: &valid, codes: &codes, coordinates: &coordinates };
         let spec = &self.described.arrays;
         let like = like.map(|like| ArraysView::of(function, like, spec)).transpose()?;
-        let buffers = self.runs.decode(&view, like.as_ref(), &self.lengths(like.as_ref()))?;
-        spec.finish(function, buffers, NotFinitePolicy::Error)
+        let buffers = self.runs.decode(&view, like.as_ref(), &lengths(spec, like.as_ref()))?;
+        spec.finish(function, buffers, tokens.len(), NotFinitePolicy::Error)
     }
 }
 
@@ -175,12 +180,16 @@ impl Tokenizer for ForeignCodec {
     }
 
     fn tokenize(&self, arrays: &Arrays, _context: &Forward) -> Result<Tokens> {
-        let encoded = || {
-            let view = ArraysView::of(Function::Encode, arrays, &self.described.arrays)?;
-            let buffers = self.runs.encode(&view)?;
-            self.described.layout.finish(Function::Encode, buffers, &arrays.present)
-        };
-        encoded().map_err(|fault| self.caller.error(fault, &[]))
+        self.encoded(arrays).map_err(|mut fault| {
+            if fault.ends_process(Function::Encode) {
+                let crashes = |rows: &[usize]| match self.encoded(&arrays.take(rows)) {
+                    Err(fault) => fault.ends_process(Function::Encode),
+                    Ok(_) => false,
+                };
+                fault.row = culprit(arrays.len(), crashes);
+            }
+            self.caller.error(fault, &[])
+        })
     }
 
     fn reconstruct(&self, tokens: &Tokens, like: Option<&Arrays>, _context: &Forward) -> Result<Option<Arrays>> {
@@ -189,6 +198,22 @@ impl Tokenizer for ForeignCodec {
         }
         self.decoded(tokens, like).map(Some).map_err(|fault| self.caller.error(fault, &[]))
     }
+}
+
+/// Lengths of arrays to decode to: those of `like`, or the longest.
+pub(crate) fn lengths(spec: &Spec, like: Option<&ArraysView<'_>>) -> Vec<usize> {
+    let mut lengths = spec.longest();
+    if let Some(like) = like {
+        let of_fields = spec.fields.iter().zip(&like.fields).map(|(field, (shape, _))| (&field.axes, shape));
+        for (axes, shape) in of_fields.chain([(&spec.valid_axes, &like.valid.0)]) {
+            for (axis, length) in axes.iter().zip(shape.iter().skip(1)) {
+                if let Some(to) = lengths.get_mut(*axis) {
+                    *to = *length as usize;
+                }
+            }
+        }
+    }
+    lengths
 }
 
 /// What a codec of a plugin reads.

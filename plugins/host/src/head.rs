@@ -11,7 +11,8 @@ use panchroma_abi as abi;
 use panchroma_abi::Struct;
 use panchroma_core::reexport::candle_core::{DType, Device, Tensor};
 use panchroma_core::{
-    Batch, Column, Features, Forward, Head, HeadContext, HeadOutput, Mode, Pooled, Result, Rows, View as See,
+    Batch, Column, Features, Forward, Head, HeadContext, HeadOutput, Mode, Pooled, PrepareContext, Result, Rows,
+    View as See,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub(crate) struct ForeignHead {
 }
 
 struct Own {
+    /// The user's name of it.
+    name: String,
     instance: Instance,
     functions: abi::Head,
     caller: Caller,
@@ -72,7 +75,16 @@ impl Own {
         let column = |index| Wanted::read(&instance, index, functions.column);
         let wanted = (0..info.column_count).map(column).collect::<Result<_, _>>()?;
         let declared = Declared::all(&instance, info.parameter_count, functions.parameter)?;
-        Ok(Self { instance, functions, caller, view, wanted, declared, outputs: info.outputs as usize })
+        Ok(Self {
+            name: request.name.into(),
+            instance,
+            functions,
+            caller,
+            view,
+            wanted,
+            declared,
+            outputs: info.outputs as usize,
+        })
     }
 }
 
@@ -102,7 +114,9 @@ impl Head for ForeignHead {
         };
         let vectors: Vec<Tensor> = pooled.iter().map(|p| p.vectors.to_dtype(DType::F32)).collect::<Result<_, _>>()?;
         let inputs = Tensor::stack(&vectors, 0)?;
-        let held = Held::new(&batch.rows, &self.own.wanted, None)?;
+        let prepare = PrepareContext { mode: context.mode, seed: context.seed, epoch: 0, modality: &self.own.name };
+        let random = self.own.instance.flags() & abi::RANDOM != 0;
+        let held = Held::new(&batch.rows, &self.own.wanted, &prepare, &self.own.caller.plugin, random)?;
         let nothing = Arc::new(AtomicBool::new(false));
         let call = HeadCall {
             own: Arc::clone(&self.own),
@@ -149,7 +163,8 @@ impl HeadCall {
         let mut compute = abi::Compute::new();
         compute.mode = if self.context.mode == Mode::Train { abi::TRAIN } else { abi::EVALUATE };
         (compute.seed, compute.step) = (self.context.seed, self.context.step);
-        let batch = self.held.batch(self.rows.ids(), self.context.mode, self.context.seed, 0);
+        let (mode, seed, name) = (self.context.mode, self.context.seed, self.own.name.as_str());
+        let batch = self.held.batch(self.rows.ids(), &PrepareContext { mode, seed, epoch: 0, modality: name });
         batch.view(|rows| {
             let mut input = abi::HeadInput::new();
             input.input_count = inputs.len() as u32;

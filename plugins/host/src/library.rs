@@ -4,7 +4,7 @@ use crate::file::facts;
 use crate::manifest::Manifest;
 use crate::schema::ConfigSchema;
 use crate::{table, unloadable};
-use libloading::Library as Handle;
+use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW};
 use panchroma_abi as abi;
 use panchroma_core::{Library, Result};
 use serde::{Deserialize, Serialize};
@@ -126,7 +126,9 @@ pub(crate) fn same_as(manifest: Option<&Manifest>, library: &Library) -> Result<
 fn open(path: &Path, sha256: &str) -> Result<Loaded, String> {
     // SAFETY: initialisers of the library run here. That is what loading a plugin means, and why only paths that the user
     // named are loaded; the file is a library for this machine that exports the entry.
-    let handle = unsafe { Handle::new(path) }.map_err(|error| format!("the system can't load it: {error}"))?;
+    // Everything that it needs is looked for now: what is missing must not end a run in the middle.
+    let handle = unsafe { Handle::open(Some(path), RTLD_NOW | RTLD_LOCAL) }
+        .map_err(|error| format!("the system can't load it: {error}"))?;
     // SAFETY: the type of the entry is that of the header.
     let entry: abi::Entry = *unsafe { handle.get::<abi::Entry>(abi::ENTRY.to_bytes_with_nul()) }
         .map_err(|error| format!("it has no entry: {error}"))?;

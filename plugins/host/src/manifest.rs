@@ -66,9 +66,13 @@ pub(crate) fn beside(library: &Path) -> Result<Option<Manifest>> {
     files.retain(|file| file.extension().is_some_and(|e| e == "toml") && Manifest::is_one(file));
     files.sort();
     for file in files {
-        let manifest = Manifest::read(&file)?;
-        if manifest.platforms.values().any(|path| folder.join(path) == *library) {
-            return Ok(Some(manifest));
+        // One of another plugin is none of our business, however wrong.
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let table = text.parse::<toml::Table>().unwrap_or_default();
+        let platforms = table.get("platforms").and_then(toml::Value::as_table);
+        let names = |path: &toml::Value| path.as_str().is_some_and(|path| folder.join(path) == *library);
+        if platforms.is_some_and(|platforms| platforms.values().any(names)) {
+            return Manifest::read(&file).map(Some);
         }
     }
     Ok(None)

@@ -1,7 +1,7 @@
 //! Modalities of plugins: rows -> arrays.
 
 use crate::arrays::{Buffers, FieldSpec, Spec};
-use crate::call::{Caller, Fault, Function};
+use crate::call::{Caller, Fault, Function, culprit};
 use crate::instance::{Chosen, Instance, Request};
 use crate::library::Functions;
 use crate::rows::{Batch, Held, Wanted};
@@ -233,6 +233,8 @@ fn describe(instance: &Instance, functions: &abi::Modality) -> Result<Described,
 
 /// A plugin's modality as the framework's.
 pub(crate) struct ForeignModality {
+    /// The user's name of it.
+    name: String,
     runs: Box<dyn Prepare>,
     caller: Caller,
     described: Described,
@@ -246,25 +248,37 @@ pub(crate) struct ForeignModality {
 
 impl ForeignModality {
     pub(crate) fn new(
+        name: &str,
         runs: Box<dyn Prepare>,
         described: Described,
         caller: Caller,
         not_finite: NotFinitePolicy,
     ) -> Self {
         let repeated = AtomicBool::new(described.flags & abi::DETERMINISTIC == 0);
-        Self { runs, caller, spec: described.spec.to_core(), described, not_finite, repeated, learned: Value::Null }
+        Self {
+            name: name.into(),
+            runs,
+            caller,
+            spec: described.spec.to_core(),
+            described,
+            not_finite,
+            repeated,
+            learned: Value::Null,
+        }
     }
 
-    fn buffers(&self, batch: &Batch<'_>) -> Result<Buffers, Fault> {
-        let buffers = self.runs.prepare(batch)?;
-        if !self.repeated.swap(true, Ordering::Relaxed) && batch.len() > 0 {
-            let again = self.runs.prepare(batch)?;
-            if !buffers.same_bits(&again) {
-                let reason = "the same rows gave other values the second time, though it says that it is deterministic";
-                return Err(Function::Run.fault(reason));
-            }
+    /// What the rows give, checked.
+    fn arrays(&self, batch: &Batch<'_>) -> Result<Arrays, Fault> {
+        let run = || {
+            let buffers = self.runs.prepare(batch)?;
+            self.described.spec.finish(Function::Run, buffers, batch.len(), self.not_finite)
+        };
+        let arrays = run()?;
+        if batch.len() > 0 && !self.repeated.swap(true, Ordering::Relaxed) && arrays != run()? {
+            let reason = "the same rows gave other values the second time, though it says that it is deterministic";
+            return Err(Function::Run.fault(reason));
         }
-        Ok(buffers)
+        Ok(arrays)
     }
 }
 
@@ -281,15 +295,23 @@ impl Modality for ForeignModality {
         if !self.described.fits {
             return Ok(());
         }
-        let Self { runs, caller, described, .. } = self;
+        let random = self.random();
+        let Self { runs, caller, described, name, .. } = self;
+        let context = PrepareContext { mode: Mode::Evaluate, seed: 0, epoch: 0, modality: name };
         runs.renew().map_err(|fault| caller.error(fault, &[]))?;
         for rows in rows {
             let rows = rows?;
-            let held = Held::new(&rows, &described.wanted, None)?;
-            let batch = held.batch(rows.ids(), Mode::Evaluate, 0, 0);
+            let held = Held::new(&rows, &described.wanted, &context, &caller.plugin, random)?;
+            let batch = held.batch(rows.ids(), &context);
             runs.fit(Some(&batch)).map_err(|fault| caller.error(fault, rows.ids()))?;
         }
-        let learned = runs.fit(None).and_then(|()| runs.fitted());
+        let learned = runs.fit(None).and_then(|()| {
+            let learned = runs.fitted()?;
+            // From here on it is as it will be after a resume: what its JSON doesn't say is nowhere.
+            runs.renew()?;
+            runs.restore(&learned)?;
+            Ok(learned)
+        });
         self.learned = learned.map_err(|fault| caller.error(fault, &[]))?;
         Ok(())
     }
@@ -311,8 +333,12 @@ impl Modality for ForeignModality {
         match self.once(rows, context) {
             Ok(arrays) => arrays,
             // A process that is gone: which object did it?
-            Err(fault) if fault.crash => {
-                let row = self.culprit(rows, context);
+            Err(fault) if fault.ends_process(Function::Run) => {
+                let crashes = |part: &[usize]| match rows.take(part).map(|part| self.once(&part, context)) {
+                    Ok(Err(fault)) => fault.ends_process(Function::Run),
+                    _ => false,
+                };
+                let row = culprit(rows.len(), crashes);
                 Err(self.caller.error(Fault { row, ..fault }, rows.ids()))
             }
             Err(fault) => Err(self.caller.error(fault, rows.ids())),
@@ -323,35 +349,14 @@ impl Modality for ForeignModality {
 impl ForeignModality {
     /// One call. The inner error is none of the plugin.
     fn once(&self, rows: &Rows, context: &PrepareContext<'_>) -> Result<Result<Arrays>, Fault> {
-        let random = self.described.flags & abi::RANDOM != 0 && context.mode == Mode::Train;
-        let purpose = format!("plugin {}", self.caller.plugin);
-        let held = match Held::new(rows, &self.described.wanted, random.then_some((context, purpose.as_str()))) {
-            Ok(held) => held,
-            Err(error) => return Ok(Err(error)),
-        };
-        let batch = held.batch(rows.ids(), context.mode, context.seed, context.epoch);
-        let spec = &self.described.spec;
-        let arrays = self.buffers(&batch).and_then(|buffers| spec.finish(Function::Run, buffers, self.not_finite));
-        arrays.map(Ok)
+        match Held::new(rows, &self.described.wanted, context, &self.caller.plugin, self.random()) {
+            Ok(held) => self.arrays(&held.batch(rows.ids(), context)).map(Ok),
+            Err(error) => Ok(Err(error)),
+        }
     }
 
-    /// The row that ends a process by itself, by halving; none if no single one does.
-    fn culprit(&self, rows: &Rows, context: &PrepareContext<'_>) -> Option<usize> {
-        let (mut start, mut end) = (0, rows.len());
-        while end - start > 1 {
-            let half = start + (end - start) / 2;
-            let crashes = |range: std::ops::Range<usize>| {
-                let part = rows.take(&range.collect::<Vec<_>>()).ok()?;
-                Some(matches!(self.once(&part, context), Err(fault) if fault.crash))
-            };
-            if crashes(start..half)? {
-                end = half;
-            } else if crashes(half..end)? {
-                start = half;
-            } else {
-                return None;
-            }
-        }
-        Some(start)
+    /// Whether it wants a number for each object.
+    fn random(&self) -> bool {
+        self.described.flags & abi::RANDOM != 0
     }
 }

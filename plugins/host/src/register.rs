@@ -14,7 +14,7 @@ use crate::unloadable;
 use panchroma_core::plugins::Isolate;
 use panchroma_core::reexport::{schemars, serde_json};
 use panchroma_core::registry::{Build, Entry};
-use panchroma_core::{Head, Library, Modality, PluginsConfig, Registry, Result, Section, Tokenizer};
+use panchroma_core::{Error, Head, Library, Modality, PluginsConfig, Registry, Result, Section, Tokenizer};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub fn add(registry: &mut Registry, config: &PluginsConfig) -> Result<()> {
 /// # Errors
 /// As [`add`].
 pub fn add_found(registry: &mut Registry, config: &PluginsConfig, found: &[Candidate]) -> Result<Vec<Arc<Library>>> {
-    let mut libraries = Vec::new();
+    let mut libraries: Vec<Arc<Library>> = Vec::new();
     for candidate in found {
         let path = &candidate.library;
         let sha256 = crate::facts(path)?.sha256;
@@ -43,6 +43,7 @@ pub fn add_found(registry: &mut Registry, config: &PluginsConfig, found: &[Candi
             allowed_name(config, &library)?;
             if config.isolate.has(&library.name) {
                 let library = Arc::new(library);
+                one_of_its_name(&libraries, &library)?;
                 components.iter().try_for_each(|about| outside(registry, &library, about, config))?;
                 libraries.push(library);
                 continue;
@@ -50,6 +51,7 @@ pub fn add_found(registry: &mut Registry, config: &PluginsConfig, found: &[Candi
         }
         let loaded = load(path, candidate.manifest.as_ref())?;
         allowed_name(config, &loaded.library)?;
+        one_of_its_name(&libraries, &loaded.library)?;
         for number in 0..loaded.components.len() {
             if let Some(chosen) = Chosen::new(&loaded, number) {
                 local(registry, &loaded, &chosen, config)?;
@@ -57,7 +59,24 @@ pub fn add_found(registry: &mut Registry, config: &PluginsConfig, found: &[Candi
         }
         libraries.push(Arc::clone(&loaded.library));
     }
+    if let Isolate::Only(names) = &config.isolate
+        && let Some(name) = names.iter().find(|name| !libraries.iter().any(|library| library.name == **name))
+    {
+        let known = libraries.iter().map(|library| library.name.clone()).collect();
+        return Err(Error::UnknownName { what: "plugin of `plugins.isolate`", name: name.clone(), known });
+    }
     Ok(libraries)
+}
+
+/// Refuses a second library of one name: checkpoints know libraries by their names.
+fn one_of_its_name(before: &[Arc<Library>], library: &Library) -> Result<()> {
+    match before.iter().find(|other| other.name == library.name) {
+        None => Ok(()),
+        Some(other) => {
+            let reason = format!("`{}` is a plugin called `{}`, too", other.path.display(), library.name);
+            Err(unloadable(&library.path, reason, Some("leave one of the two out of `plugins.paths`".into())))
+        }
+    }
 }
 
 /// Whether the allow-list has a file: by its hash alone, as what it is called is known only after it is loaded.
@@ -107,7 +126,7 @@ fn local(registry: &mut Registry, loaded: &Arc<Loaded>, chosen: &Chosen, config:
                 let caller = own.caller();
                 let (runs, described) =
                     modality::Local::new(own.clone(), &request).map_err(|f| refused(section, &caller, f))?;
-                Ok(Box::new(ForeignModality::new(Box::new(runs), described, caller, not_finite)))
+                Ok(Box::new(ForeignModality::new(context.name, Box::new(runs), described, caller, not_finite)))
             });
             registry.modalities.add(&name, entry::<dyn Modality>(library, about, build)?)
         }
@@ -161,16 +180,16 @@ fn local(registry: &mut Registry, loaded: &Arc<Loaded>, chosen: &Chosen, config:
 fn outside(registry: &mut Registry, library: &Arc<Library>, about: &About, config: &PluginsConfig) -> Result<()> {
     let caller = Caller { plugin: library.name.clone(), kind: about.kind.word(), component: about.name.clone() };
     let schema = ConfigSchema::parse(&about.schema).map_err(|reason| unloadable(&library.path, reason, None))?;
-    let (name, own, path) = (about.name.clone(), about.clone(), library.path.clone());
+    let (name, own, file) = (about.name.clone(), about.clone(), Arc::clone(library));
     let (not_finite, limit) = (config.not_finite, config.limit());
     match about.kind {
         Kind::Modality => {
             let build: Build<dyn Modality> = Arc::new(move |section, context| {
-                let made = Outside::new(&path, &own, schema.read(section)?, context.name, None, limit);
+                let made = Outside::new(&file, &own, schema.read(section)?, context.name, None, limit);
                 match made.map_err(|fault| refused(section, &caller, fault))? {
                     (runs, Made::Modality(described)) => {
                         let runs = Box::new(runs);
-                        Ok(Box::new(ForeignModality::new(runs, described, caller.clone(), not_finite)))
+                        Ok(Box::new(ForeignModality::new(context.name, runs, described, caller.clone(), not_finite)))
                     }
                     _ => Err(wrong_kind(&caller)),
                 }
@@ -181,7 +200,7 @@ fn outside(registry: &mut Registry, library: &Arc<Library>, about: &About, confi
             let build: Build<dyn Tokenizer> = Arc::new(move |section, context| {
                 let arrays = codec::arrays_of(context, &caller)?;
                 let config = schema.read(section)?;
-                let made = Outside::new(&path, &own, config, context.modality, Some(arrays), limit);
+                let made = Outside::new(&file, &own, config, context.modality, Some(arrays), limit);
                 match made.map_err(|fault| refused(section, &caller, fault))? {
                     (runs, Made::Codec(described)) => {
                         Ok(Box::new(ForeignCodec::new(Box::new(runs), described, caller.clone())))
@@ -202,12 +221,12 @@ fn outside(registry: &mut Registry, library: &Arc<Library>, about: &About, confi
     }
 }
 
-fn wrong_kind(caller: &Caller) -> panchroma_core::Error {
+fn wrong_kind(caller: &Caller) -> Error {
     caller.error(Function::Describe.fault("its process made something of another kind"), &[])
 }
 
 /// The error where something that learns with the model is asked to run in a child process.
-fn not_isolated(section: &Section, caller: &Caller) -> panchroma_core::Error {
+fn not_isolated(section: &Section, caller: &Caller) -> Error {
     let reason = format!(
         "of the plugin `{}` learns with the model and can't run in a child process: leave the plugin out of `plugins.isolate`",
         caller.plugin
@@ -216,11 +235,7 @@ fn not_isolated(section: &Section, caller: &Caller) -> panchroma_core::Error {
 }
 
 /// A config that a plugin refused is an error at its table; anything else is the plugin's fault.
-pub(crate) fn refused(
-    section: &panchroma_core::Section,
-    caller: &Caller,
-    fault: crate::call::Fault,
-) -> panchroma_core::Error {
+pub(crate) fn refused(section: &panchroma_core::Section, caller: &Caller, fault: crate::call::Fault) -> Error {
     let refused = fault.function == Function::Create && !fault.crash;
     match refused {
         true => section.reject(

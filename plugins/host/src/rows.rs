@@ -88,32 +88,38 @@ impl Wanted {
 /// The columns of a batch, held for as long as views of them are used.
 pub(crate) struct Held {
     columns: Vec<(u32, Flat)>,
-    random: Vec<u64>,
+    random: Option<Vec<u64>>,
 }
 
 impl Held {
-    /// Takes the columns out of `rows`; `random` if the component wants a number for each object.
+    /// Takes the columns out of `rows`; `random` if the component of `plugin` wants a number for each object.
     ///
     /// # Errors
     /// If a column has another type than was asked for.
-    pub(crate) fn new(rows: &Rows, wanted: &[Wanted], context: Option<(&PrepareContext<'_>, &str)>) -> Result<Self> {
+    pub(crate) fn new(
+        rows: &Rows,
+        wanted: &[Wanted],
+        context: &PrepareContext<'_>,
+        plugin: &str,
+        random: bool,
+    ) -> Result<Self> {
         let column = |w: &Wanted| Ok((w.kind, rows.flat(&w.column(), &w.leaf())?));
         let columns = wanted.iter().map(column).collect::<Result<_>>()?;
-        let random = context.map_or_else(Vec::new, |(context, purpose)| {
-            rows.ids().iter().map(|id| context.random(id, purpose).random()).collect()
-        });
+        let purpose = format!("plugin {plugin}");
+        let number = |id: &String| context.random(id, &purpose).random();
+        let random = if random { Some(rows.ids().iter().map(number).collect()) } else { None };
         Ok(Self { columns, random })
     }
 
     /// Views of it.
-    pub(crate) fn batch<'a>(&'a self, ids: &'a [String], mode: Mode, seed: u64, epoch: u64) -> Batch<'a> {
+    pub(crate) fn batch<'a>(&'a self, ids: &'a [String], context: &PrepareContext<'_>) -> Batch<'a> {
         Batch {
             ids: ids.iter().map(String::as_str).collect(),
             columns: self.columns.iter().map(|(kind, flat)| ColumnView::of(*kind, flat)).collect(),
-            mode: if mode == Mode::Train { abi::TRAIN } else { abi::EVALUATE },
-            seed,
-            epoch,
-            random: &self.random,
+            mode: if context.mode == Mode::Train { abi::TRAIN } else { abi::EVALUATE },
+            seed: context.seed,
+            epoch: context.epoch,
+            random: self.random.as_deref(),
         }
     }
 }
@@ -125,8 +131,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) mode: u32,
     pub(crate) seed: u64,
     pub(crate) epoch: u64,
-    /// One per row, or none.
-    pub(crate) random: &'a [u64],
+    /// One per row, if the component wants them.
+    pub(crate) random: Option<&'a [u64]>,
 }
 
 /// One column of it.
@@ -216,7 +222,7 @@ impl Batch<'_> {
         rows.mode = self.mode;
         rows.seed = self.seed;
         rows.epoch = self.epoch;
-        rows.random = if self.random.is_empty() { std::ptr::null() } else { self.random.as_ptr() };
+        rows.random = self.random.map_or(std::ptr::null(), <[u64]>::as_ptr);
         call(&rows)
     }
 }

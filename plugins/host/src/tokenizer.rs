@@ -147,7 +147,10 @@ impl Compute for LayerCall {
             let (compute, instance) = (compute(), self.own.instance.pointer());
             let (patches, list, out) = (patches.pointer(), pointers.as_ptr(), outputs.pointer());
             // SAFETY: the instance is alive, and all views are as the interface describes them.
-            function.call(|error| unsafe { forward(instance, &raw const compute, patches, list, out, error) })?;
+            let call = |error| unsafe { forward(instance, &raw const compute, patches, list, out, error) };
+            if !function.call(call)? {
+                return Err(function.fault("it says that there is nothing to learn from, which only a head may"));
+            }
         }
         let result = result.take_f32().ok_or_else(|| function.fault("it wrote behind the end of its outputs"))?;
         Ok((result, vec![count, self.outputs]))

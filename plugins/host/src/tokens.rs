@@ -3,7 +3,7 @@
 use crate::call::{Fault, Function};
 use crate::instance::Instance;
 use crate::table;
-use crate::views::{Shaped, Slice, SliceMut, View, unchanged};
+use crate::views::{Shaped, Slice, SliceMut, View, require_room, unchanged};
 use panchroma_abi as abi;
 use panchroma_abi::Struct;
 use panchroma_core::reexport::candle_core::{Device, Tensor};
@@ -63,6 +63,11 @@ impl TokenLayout {
         Ok(Self { vocabulary, width: width as usize, max_tokens: max_tokens as usize, coordinates })
     }
 
+    /// Whether tokens are numbered, without coordinates of their own.
+    pub(crate) fn numbered(&self) -> bool {
+        self.coordinates.is_empty()
+    }
+
     /// As the framework describes tokens.
     pub(crate) fn to_core(&self) -> TokenSpec {
         let kind = match self.vocabulary {
@@ -88,6 +93,8 @@ impl TokenLayout {
         fill: impl FnOnce(*mut abi::Tokens) -> Result<(), Fault>,
     ) -> Result<TokenBuffers, Fault> {
         let (b, t) = (present.len() as i64, tokens as i64);
+        let widest = self.width.max(self.coordinates.len()).max(1) as i64;
+        require_room(function, "tokens", &[b, t, widest])?;
         let mut valid = Shaped::new(abi::U8, &[b, t]);
         let mut values = match self.vocabulary {
             0 => Shaped::new(abi::F32, &[b, t, self.width as i64]),
@@ -102,7 +109,11 @@ impl TokenLayout {
             own.valid = valid.pointer();
             own.values = values.pointer();
             own.coordinates = if self.coordinates.is_empty() { std::ptr::null_mut() } else { coordinates.pointer() };
+            let before = (own.valid, own.values, own.coordinates, own.count);
             fill(&raw mut own)?;
+            if (own.valid, own.values, own.coordinates, own.count) != before {
+                return Err(function.fault("it replaced pointers of `tokens`; what they lead to is to be filled"));
+            }
             for (view, what) in [(&valid, "the mask"), (&values, "the tokens"), (&coordinates, "the coordinates")] {
                 unchanged(view, what).map_err(|reason| function.fault(reason))?;
             }
@@ -113,6 +124,23 @@ impl TokenLayout {
         let coordinates = coordinates.take_f32().ok_or_else(|| beyond("the coordinates"))?;
         let SliceMut::U8(valid) = valid else { return Err(function.fault("the mask is not u8")) };
         Ok(TokenBuffers { tokens, valid, values, coordinates })
+    }
+
+    /// Refuses a second answer that says something else than the first where that is valid.
+    ///
+    /// # Errors
+    /// The first row that differs.
+    pub(crate) fn require_same(&self, one: &TokenBuffers, two: &TokenBuffers) -> Result<(), Fault> {
+        let reason = "the same arrays gave other codes the second time, though it says that it is deterministic";
+        if one.valid != two.valid || one.tokens != two.tokens {
+            return Err(Function::Encode.fault(reason));
+        }
+        let (SliceMut::U32(first), SliceMut::U32(second)) = (&one.values, &two.values) else { return Ok(()) };
+        let differs = |place: &usize| one.valid.get(*place) == Some(&1) && first.get(*place) != second.get(*place);
+        match (0..first.len()).find(differs) {
+            Some(place) => Err(Function::Encode.fault_of(place / one.tokens.max(1), reason)),
+            None => Ok(()),
+        }
     }
 
     /// Checks what a plugin filled in, and makes it the framework's.
@@ -126,6 +154,11 @@ impl TokenLayout {
         present: &[bool],
     ) -> Result<Tokens, Fault> {
         let (b, t, c) = (present.len(), buffers.tokens, self.coordinates.len());
+        let values = b * t * if self.vocabulary == 0 { self.width } else { 1 };
+        let found = (buffers.valid.len(), buffers.values.borrow().len(), buffers.coordinates.len());
+        if !(1..=self.max_tokens).contains(&t) || found != (b * t, values, b * t * c) {
+            return Err(function.fault("what came back has other shapes than were asked for"));
+        }
         for (place, valid) in buffers.valid.iter().enumerate() {
             let row = place / t.max(1);
             if *valid > 1 {
@@ -208,7 +241,9 @@ impl CoordinateInfo {
             let (smallest, largest, count) = (own.smallest, own.largest, own.count);
             return Err(wrong(format!("coordinate `{name}` goes from {smallest} to {largest} in {count}")));
         }
-        let (smallest, largest, count) = (own.smallest, own.largest, own.count);
+        // Of categories, neither means anything, and it may be anything.
+        let (smallest, largest) = if own.encoding == abi::CATEGORY { (0.0, 0.0) } else { (own.smallest, own.largest) };
+        let count = own.count;
         Ok(Self { name, unit, encoding: own.encoding, smallest, largest, count, metadata: own.metadata != 0 })
     }
 
@@ -240,6 +275,8 @@ pub(crate) struct TokensView<'a> {
     pub(crate) tokens: usize,
     pub(crate) valid: &'a [u8],
     pub(crate) codes: &'a [u32],
+    /// [B, T, C]; empty if tokens are numbered.
+    pub(crate) coordinates: &'a [f32],
 }
 
 impl TokensView<'_> {
@@ -253,6 +290,12 @@ impl TokensView<'_> {
         tokens.present = self.present.as_ptr();
         tokens.valid = valid.pointer();
         tokens.values = values.pointer();
+        let places = self.codes.len().max(1);
+        let shape = [shape[0], shape[1], (self.coordinates.len() / places) as i64];
+        let mut coordinates = View::of(&shape, &Slice::F32(self.coordinates));
+        if !self.coordinates.is_empty() {
+            tokens.coordinates = coordinates.pointer();
+        }
         call(&tokens)
     }
 }

@@ -1,5 +1,6 @@
 //! Typed buffers, and views of them as the interface's tensors.
 
+use crate::call::{Fault, Function};
 use panchroma_abi as abi;
 use panchroma_core::Values;
 use std::ffi::c_void;
@@ -55,6 +56,16 @@ impl Slice<'_> {
             Self::F64(_) => abi::F64,
             Self::U8(_) => abi::U8,
             Self::U32(_) => abi::U32,
+        }
+    }
+
+    /// Number of values.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::F32(v) => v.len(),
+            Self::F64(v) => v.len(),
+            Self::U8(v) => v.len(),
+            Self::U32(v) => v.len(),
         }
     }
 
@@ -124,6 +135,26 @@ impl<T: bytemuck::Pod> Guarded<T> {
 
 /// No value that anybody writes by accident.
 const GUARD: u8 = 0xa7;
+
+/// Most values of one buffer: 2^32, which is more than any machine gives to one batch.
+const MOST_VALUES: i64 = 1 << 32;
+
+/// Refuses a buffer that no machine has room for, before it is asked for.
+///
+/// # Errors
+/// What it would take.
+pub(crate) fn require_room(function: Function, name: &str, shape: &[i64]) -> Result<(), Fault> {
+    let values = shape.iter().try_fold(1i64, |n, axis| n.checked_mul(*axis));
+    match values {
+        Some(values) if values <= MOST_VALUES => Ok(()),
+        _ => {
+            let gib = shape.iter().map(|n| *n as f64).product::<f64>() / (1u64 << 28) as f64;
+            Err(function.fault(format!(
+                "`{name}` would take {gib:.0} GiB, of shape {shape:?}: give `plan`, or lower the longest lengths"
+            )))
+        }
+    }
+}
 
 /// A buffer of some type with its shape.
 pub(crate) struct Shaped {

@@ -91,13 +91,17 @@ pub(super) fn run(args: &CheckArgs) -> Result<()> {
 
 /// The suite in this process.
 fn here(path: &Path) -> Result<()> {
-    let say = |line: &Line| {
+    // What a plugin prints goes to standard error, and never among the lines that are read.
+    let mut lines = panchroma_host::own_output().map_err(Error::io("write to", Path::new("standard output")))?;
+    let mut say = |line: &Line| {
         let text = serde_json::to_string(line).unwrap_or_default();
-        let mut out = std::io::stdout().lock();
-        // Whoever reads this is the parent; if it is gone, so is the reason to go on.
-        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+        if writeln!(lines, "{text}").is_err() {
+            // Whoever reads this is the parent; if it is gone, so is the reason to go on.
+            std::process::exit(1);
+        }
     };
-    match panchroma_host::check(path, &mut |step| say(&Line::Step(step))) {
+    let checked = panchroma_host::check(path, &mut |step| say(&Line::Step(step)));
+    match checked {
         Ok(_) => say(&Line::Done),
         Err(Error::Foreign(error)) => match *error {
             PluginError::Load { reason, .. } => say(&Line::Refused(reason)),
@@ -110,7 +114,7 @@ fn here(path: &Path) -> Result<()> {
 
 /// The suite in a child process; steps are printed as they end.
 fn one(args: &CheckArgs, library: &Path) -> Result<Checked> {
-    let program = std::env::current_exe().map_err(Error::io("find", Path::new("this program")))?;
+    let program = panchroma_host::own_program().map_err(Error::io("find", Path::new("this program")))?;
     let mut child = Command::new(program)
         .args(["plugins", "check", "--here"])
         .arg(library)
@@ -131,6 +135,7 @@ fn one(args: &CheckArgs, library: &Path) -> Result<Checked> {
                 break;
             }
             Ok(Line::Refused(reason)) => {
+                let _ = child.wait();
                 return Err(PluginError::Load { path: library.to_path_buf(), reason, hint: None }.into());
             }
             Ok(Line::Step(step)) if step.outcome == Outcome::Begun => {
@@ -143,7 +148,9 @@ fn one(args: &CheckArgs, library: &Path) -> Result<Checked> {
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 let _ = child.kill();
-                broken(under_way.take(), format!("it took longer than {} s", limit.as_secs_f64()))
+                let step = broken(under_way.take(), format!("it took longer than {} s", limit.as_secs_f64()));
+                record(args, &mut checked, &mut component, step)?;
+                break;
             }
             // The process is gone.
             Err(mpsc::RecvTimeoutError::Disconnected) => break,

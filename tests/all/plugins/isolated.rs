@@ -72,6 +72,16 @@ fn training_goes_on_without_the_object_that_crashes_if_the_config_says_so() {
 }
 
 #[test]
+fn a_name_that_no_plugin_has_isolates_nothing_and_is_refused() {
+    let place = faulty("", 2);
+    let error = place.fails(2, "run", &["--set", "plugins.isolate=[\"fualty\"]"]);
+    assert!(
+        error.contains("no plugin of `plugins.isolate` is called `fualty`") && error.contains("did you mean `faulty`?"),
+        "{error}"
+    );
+}
+
+#[test]
 fn what_learns_with_the_model_cant_be_isolated() {
     let own = "[modality.own]\nkind = \"events\"\n[modality.own.tokenizer]\nkind = \"event_windows\"\n\
                [head.flux]\nkind = \"log_flux\"\n";

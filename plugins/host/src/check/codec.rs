@@ -4,7 +4,7 @@ use super::made_up::{Like, MadeUp};
 use super::{Outcome, Steps, heap, modalities, on_threads, request, said, throughput};
 use crate::arrays::{ArraysView, Spec};
 use crate::call::Function;
-use crate::codec::{Described, Encode, Local};
+use crate::codec::{Described, Encode, Local, lengths};
 use crate::instance::Chosen;
 use crate::library::Loaded;
 use crate::modality::Prepare;
@@ -27,8 +27,9 @@ pub(super) fn on_own_arrays<T>(
         let batches: [&[Like]; 3] =
             [&[Like::Plain(5), Like::Missing, Like::Plain(9), Like::Plain(1)], &[Like::Missing; 2], &[]];
         let arrays = |rows: &&[Like]| {
-            let buffers = local.prepare(&MadeUp::new(&described.wanted, rows).batch(abi::EVALUATE)).ok()?;
-            spec.finish(Function::Run, buffers, NotFinitePolicy::Error).ok()
+            let buffers =
+                local.prepare(&MadeUp::new(&described.wanted, rows, described.flags).batch(abi::EVALUATE)).ok()?;
+            spec.finish(Function::Run, buffers, rows.len(), NotFinitePolicy::Error).ok()
         };
         let Some(arrays) = batches.iter().map(arrays).collect::<Option<Vec<Arrays>>>() else { continue };
         match fits(spec) {
@@ -99,18 +100,17 @@ impl Tried {
         let SliceMut::U32(codes) = &buffers.values else { return Err("its tokens are no codes".into()) };
         let (present, tokens): (Vec<u8>, usize) =
             (arrays.present.iter().map(|p| u8::from(*p)).collect(), buffers.tokens);
-        let view = TokensView { present: &present, tokens, valid: &buffers.valid, codes };
+        let view =
+            TokensView { present: &present, tokens, valid: &buffers.valid, codes, coordinates: &buffers.coordinates };
         let like = ArraysView::of(Function::Decode, arrays, spec).map_err(said)?;
-        let mut lengths = spec.longest();
-        let decoded = self.local.decode(&view, None, &lengths).map_err(said)?;
-        spec.finish(Function::Decode, decoded, NotFinitePolicy::Error).map_err(said)?;
-        for (axis, length) in spec.valid_axes.iter().zip(like.valid.0.iter().skip(1)) {
-            if let Some(to) = lengths.get_mut(*axis) {
-                *to = *length as usize;
-            }
+        let (mut decoded_arrays, tokens_of) = (None, arrays.len());
+        for like in [None, Some(&like)] {
+            let lengths = lengths(spec, like);
+            let decoded = self.local.decode(&view, like, &lengths).map_err(said)?;
+            decoded_arrays =
+                Some(spec.finish(Function::Decode, decoded, tokens_of, NotFinitePolicy::Error).map_err(said)?);
         }
-        let decoded = self.local.decode(&view, Some(&like), &lengths).map_err(said)?;
-        let decoded = spec.finish(Function::Decode, decoded, NotFinitePolicy::Error).map_err(said)?;
+        let Some(decoded) = decoded_arrays else { return Err("nothing was decoded".into()) };
         let of = |a: &Arrays| a.valid().map(|(_, v)| v.iter().map(|v| u32::from(*v)).sum::<u32>()).unwrap_or(0);
         Ok(format!("{} values of {} that were measured", of(&decoded), of(arrays)))
     }

@@ -34,7 +34,7 @@ impl Like {
 pub(super) struct MadeUp {
     ids: Vec<String>,
     columns: Vec<Owned>,
-    random: Vec<u64>,
+    random: Option<Vec<u64>>,
 }
 
 struct Owned {
@@ -55,9 +55,11 @@ const SIDE: usize = 3;
 
 impl MadeUp {
     /// One row of each kind.
-    pub(super) fn new(wanted: &[Wanted], rows: &[Like]) -> Self {
+    pub(super) fn new(wanted: &[Wanted], rows: &[Like], flags: u32) -> Self {
         let columns = wanted.iter().enumerate().map(|(number, w)| Owned::new(w, number, rows)).collect();
-        let random = (0..rows.len() as u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+        // What a row gets depends on its kind alone, too.
+        let number = |like: &Like| (1 + like.number() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let random = (flags & abi::RANDOM != 0).then(|| rows.iter().map(number).collect());
         Self { ids: (0..rows.len()).map(|i| format!("object {i}")).collect(), columns, random }
     }
 
@@ -68,7 +70,7 @@ impl MadeUp {
             mode,
             seed: 1,
             epoch: 0,
-            random: &self.random,
+            random: self.random.as_deref(),
         }
     }
 }

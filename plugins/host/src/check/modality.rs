@@ -2,9 +2,9 @@
 
 use super::made_up::{Like, MadeUp};
 use super::{Outcome, Steps, heap, on_threads, request, said, throughput};
-use crate::arrays::Buffers;
 use crate::call::{Fault, Function};
 use crate::instance::Chosen;
+use crate::mask::Mapping;
 use crate::modality::{Described, Local, Prepare};
 use panchroma_abi as abi;
 use panchroma_core::plugins::NotFinitePolicy;
@@ -74,16 +74,15 @@ pub(super) fn check(steps: &mut Steps<'_>, chosen: &Chosen, config: &Value) {
         (false, _) => steps.say("same bits", Outcome::Skipped("it does not say that it is deterministic".into())),
         (true, None) => steps.say("same bits", Outcome::Skipped("no batch to try it on".into())),
         (true, Some(first)) => {
-            steps.step("same bits", || match tried.good()?.same_bits(first) {
+            steps.step("same bits", || match tried.good()? == *first {
                 true => Ok(String::new()),
                 false => Err("the same rows gave other bits, though it says that it is deterministic".into()),
             });
         }
     }
     steps.step("threads", || {
-        let bits = |buffers: Buffers| buffers.fields.iter().flat_map(|f| f.bytes().to_vec()).collect::<Vec<u8>>();
-        let expected = first.clone().filter(|_| deterministic).map(bits);
-        on_threads(expected.as_ref(), || tried.good().map(bits))
+        let expected = first.clone().filter(|_| deterministic);
+        on_threads(expected.as_ref(), || tried.good())
     });
     steps.step("leaks", || {
         heap::leaks(|| {
@@ -96,7 +95,7 @@ pub(super) fn check(steps: &mut Steps<'_>, chosen: &Chosen, config: &Value) {
         })
     });
     steps.step("throughput", || {
-        let rows = MadeUp::new(&tried.described.wanted, &[Like::Plain(16); 256]);
+        let rows = MadeUp::new(&tried.described.wanted, &[Like::Plain(16); 256], tried.described.flags);
         throughput(256, || tried.local.prepare(&rows.batch(abi::EVALUATE)).map(|_| ()).map_err(said))
     });
 }
@@ -110,7 +109,7 @@ impl Tried {
     /// Learns from made-up rows.
     fn fit(&mut self) -> Result<Value, String> {
         for rows in [&[Like::Plain(5), Like::Missing, Like::Plain(9)][..], &[Like::Plain(3); 4]] {
-            let made = MadeUp::new(&self.described.wanted, rows);
+            let made = MadeUp::new(&self.described.wanted, rows, self.described.flags);
             self.local.fit(Some(&made.batch(abi::EVALUATE))).map_err(said)?;
         }
         self.local.fit(None).map_err(said)?;
@@ -124,16 +123,16 @@ impl Tried {
         other.restore(&learned).map_err(said)?;
         let other = Self { local: other, described: self.described.clone() };
         let deterministic = self.described.flags & abi::DETERMINISTIC != 0;
-        if deterministic && !other.good()?.same_bits(&self.good()?) {
+        if deterministic && other.good()? != self.good()? {
             return Err("what it learned, taken back, gives other values".into());
         }
         Ok(format!("{} bytes", learned.to_string().len()))
     }
 
     fn run(&self, rows: &[Like]) -> Result<Arrays, Fault> {
-        let made = MadeUp::new(&self.described.wanted, rows);
+        let made = MadeUp::new(&self.described.wanted, rows, self.described.flags);
         let buffers = self.local.prepare(&made.batch(abi::EVALUATE))?;
-        self.described.spec.finish(Function::Run, buffers, NotFinitePolicy::Error)
+        self.described.spec.finish(Function::Run, buffers, rows.len(), NotFinitePolicy::Error)
     }
 
     fn arrays(&self, rows: &[Like]) -> Result<Arrays, String> {
@@ -148,11 +147,9 @@ impl Tried {
         }
     }
 
-    /// Buffers of rows that it accepts.
-    fn good(&self) -> Result<Buffers, String> {
-        let made =
-            MadeUp::new(&self.described.wanted, &[Like::Plain(5), Like::Missing, Like::Plain(2), Like::Plain(3)]);
-        self.local.prepare(&made.batch(abi::TRAIN)).map_err(said)
+    /// What rows give that it accepts.
+    fn good(&self) -> Result<Arrays, String> {
+        self.arrays(&[Like::Plain(5), Like::Missing, Like::Plain(2), Like::Plain(3)])
     }
 
     /// Whether a row gives the same alone as among others.
@@ -177,11 +174,20 @@ impl Tried {
     fn measured(&self, arrays: &Arrays, row: usize) -> BTreeMap<(String, Vec<usize>), u64> {
         let mut found = BTreeMap::new();
         let Ok((valid_shape, valid)) = arrays.valid() else { return found };
-        let mask = &self.described.spec.valid_axes;
+        let spec = &self.described.spec;
+        let mask = &spec.valid_axes;
+        let per_row: usize = valid_shape.iter().skip(1).product();
+        // Length of each axis, from whatever has it.
+        let mut all = spec.longest();
+        let shapes = spec.fields.iter().filter_map(|f| Some((&f.axes, arrays.fields.get(&f.name)?.shape.as_slice())));
+        for (axes, shape) in shapes.chain([(mask, valid_shape)]) {
+            axes.iter().zip(shape.iter().skip(1)).for_each(|(axis, length)| all[*axis] = *length);
+        }
         for field in &self.described.spec.fields {
             let Some(array) = arrays.fields.get(&field.name) else { continue };
             let lengths = array.shape.get(1..).unwrap_or_default();
             let width: usize = lengths.iter().product();
+            let mapping = Mapping::new(&field.axes, mask, &all);
             for place in 0..width {
                 let mut rest = place;
                 let mut index: Vec<usize> = lengths
@@ -194,18 +200,7 @@ impl Tried {
                     })
                     .collect();
                 index.reverse();
-                let shared = mask.iter().zip(&field.axes).take_while(|(a, b)| a == b).count();
-                if shared == mask.len() {
-                    let at = index
-                        .iter()
-                        .zip(valid_shape.get(1..).unwrap_or_default())
-                        .take(shared)
-                        .fold(0, |at, (i, n)| at * n + i);
-                    let per_row: usize = valid_shape.get(1..).unwrap_or_default().iter().product();
-                    if valid.get(row * per_row + at) != Some(&1) {
-                        continue;
-                    }
-                } else if lengths.len() != field.axes.len() || field.axes.iter().any(|a| !mask.contains(a)) {
+                if !mapping.measured(place, valid.get(row * per_row..(row + 1) * per_row).unwrap_or_default()) {
                     continue;
                 }
                 let at = row * width + place;
@@ -224,7 +219,7 @@ impl Tried {
     /// A null pointer in place of the buffer for errors, which the interface allows.
     fn without_buffer(&self) -> Result<String, String> {
         for like in MIXED {
-            let made = MadeUp::new(&self.described.wanted, &[like]);
+            let made = MadeUp::new(&self.described.wanted, &[like], self.described.flags);
             // Whatever it answers: it must come back.
             let _ = self.local.prepare_unheard(&made.batch(abi::EVALUATE));
         }

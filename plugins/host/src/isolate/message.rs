@@ -20,6 +20,8 @@ pub(super) enum Request {
     /// Load a library; the first message. `memory` is the file that both map.
     Load {
         library: PathBuf,
+        /// Of the library, as the parent knows it.
+        sha256: String,
         memory: PathBuf,
     },
     /// Make an instance, of which a child has one.

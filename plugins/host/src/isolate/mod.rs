@@ -12,8 +12,9 @@ mod region;
 mod serve;
 mod worker;
 
-pub use serve::serve;
+pub use serve::{own_output, serve};
 
+pub use worker::own_program;
 pub(crate) use worker::{Made, Outside, describe};
 
 use crate::arrays::{ArraysView, Buffers};

@@ -41,7 +41,7 @@ pub(super) struct PackedBatch {
     mode: u32,
     seed: u64,
     epoch: u64,
-    random: Block,
+    random: Option<Block>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,6 +65,7 @@ pub(super) struct PackedTokens {
     tokens: usize,
     valid: Block,
     codes: Block,
+    coordinates: Block,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -125,7 +126,7 @@ impl<'a> Packer<'a> {
     pub(super) fn batch(&mut self, batch: &Batch<'a>) -> PackedBatch {
         let ids = self.texts(&batch.ids);
         let columns = batch.columns.iter().map(|column| self.column(column)).collect();
-        let random = self.add(bytemuck::cast_slice(batch.random));
+        let random = batch.random.map(|random| self.add(bytemuck::cast_slice(random)));
         PackedBatch { ids, columns, mode: batch.mode, seed: batch.seed, epoch: batch.epoch, random }
     }
 
@@ -149,7 +150,9 @@ impl<'a> Packer<'a> {
 
     pub(super) fn tokens(&mut self, tokens: &TokensView<'a>) -> PackedTokens {
         let (present, valid) = (self.add(tokens.present), self.add(tokens.valid));
-        PackedTokens { present, tokens: tokens.tokens, valid, codes: self.add(bytemuck::cast_slice(tokens.codes)) }
+        let coordinates = self.add(bytemuck::cast_slice(tokens.coordinates));
+        let codes = self.add(bytemuck::cast_slice(tokens.codes));
+        PackedTokens { present, tokens: tokens.tokens, valid, codes, coordinates }
     }
 
     pub(super) fn buffers(&mut self, buffers: &'a Buffers) -> PackedBuffers {
@@ -243,7 +246,7 @@ impl PackedBatch {
             mode: self.mode,
             seed: self.seed,
             epoch: self.epoch,
-            random: self.random.of(region)?,
+            random: self.random.map(|random| random.of(region)).transpose()?,
         })
     }
 }
@@ -264,7 +267,7 @@ impl PackedTokens {
     /// Views of them in shared memory.
     pub(super) fn view<'a>(&self, region: &'a Region) -> Result<TokensView<'a>> {
         let (present, valid, codes) = (self.present.of(region)?, self.valid.of(region)?, self.codes.of(region)?);
-        Ok(TokensView { present, tokens: self.tokens, valid, codes })
+        Ok(TokensView { present, tokens: self.tokens, valid, codes, coordinates: self.coordinates.of(region)? })
     }
 }
 

@@ -23,7 +23,7 @@ impl Region {
         let memory = Path::new("/dev/shm");
         let folder = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
         let named = tempfile::Builder::new().prefix("panchroma-").tempfile_in(folder)?;
-        named.as_file().set_len(FIRST as u64)?;
+        grow(named.as_file(), FIRST)?;
         let file = named.as_file().try_clone()?;
         Ok(Self { map: map(&file)?, file, named: Some(named) })
     }
@@ -50,7 +50,7 @@ impl Region {
     /// Makes room for `bytes`.
     pub(super) fn reserve(&mut self, bytes: usize) -> Result<()> {
         if bytes > self.map.len() {
-            self.file.set_len(bytes.max(self.map.len() * 2) as u64)?;
+            grow(&self.file, bytes.max(self.map.len() * 2).next_multiple_of(FIRST))?;
         }
         self.follow()
     }
@@ -72,6 +72,25 @@ impl Region {
     pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.map
     }
+}
+
+/// Makes the file as large, with room that is there: a file system in memory gives a length at once, and the lack of room only by a signal to
+/// whoever writes there.
+fn grow(file: &File, bytes: usize) -> Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd;
+        // SAFETY: the descriptor is open for as long as `file` lives.
+        let status = unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, bytes as libc::off_t) };
+        match status {
+            0 => Ok(()),
+            // A file system that can't reserve: its own errors are all that there is.
+            libc::EOPNOTSUPP | libc::EINVAL => file.set_len(bytes as u64),
+            error => Err(std::io::Error::from_raw_os_error(error)),
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    file.set_len(bytes as u64)
 }
 
 fn map(file: &File) -> Result<MmapMut> {

@@ -10,7 +10,7 @@ use crate::library::{Kind, Loaded, load};
 use crate::modality::Prepare;
 use crate::{codec, modality};
 use panchroma_core::{Error, Result};
-use std::os::fd::FromRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,14 +24,20 @@ const LOOK: Duration = Duration::from_secs(2);
 /// If standard input is no socket, or the first message doesn't come.
 pub fn serve() -> Result<()> {
     end_with_parent();
-    // SAFETY: interrupting from the keyboard reaches the whole group of processes; the parent decides what becomes of a run.
-    unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
-    // SAFETY: nothing else in this process reads standard input.
-    let mut socket = unsafe { UnixStream::from_raw_fd(libc::STDIN_FILENO) };
+    // What asks to stop often goes to the whole group of processes; the parent decides what becomes of a run.
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: ignoring a signal runs no code.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+    let mut socket = own_socket()?;
     let io = Error::io("read from the parent at", std::path::Path::new("standard input"));
-    let Request::Load { library, memory } = receive(&mut socket).map_err(io)? else { return Ok(()) };
+    let Request::Load { library, sha256, memory } = receive(&mut socket).map_err(io)? else { return Ok(()) };
     let opened = Region::open(&memory).map_err(|error| error.to_string());
-    let loaded = load(&library, None).map_err(|error| error.to_string());
+    let same = crate::facts(&library).and_then(|facts| match facts.sha256 == sha256 {
+        true => load(&library, None),
+        false => Err(crate::unloadable(&library, "the file changed after the run began", None)),
+    });
+    let loaded = same.map_err(|error| error.to_string());
     let (loaded, mut region) = match loaded.and_then(|loaded| Ok((loaded, opened?))) {
         Ok(both) => both,
         Err(reason) => {
@@ -68,8 +74,39 @@ fn end_with_parent() {
         while std::os::unix::process::parent_id() == parent {
             std::thread::sleep(LOOK);
         }
-        std::process::exit(1);
+        // SAFETY: nothing of the plugin's may run any more, such as its destructors beside a call that is under way.
+        unsafe { libc::_exit(1) };
     });
+}
+
+/// The parent's socket, at a place where a plugin that reads standard input, or a program that it starts, doesn't find it.
+fn own_socket() -> Result<UnixStream> {
+    let what = std::path::Path::new("standard input");
+    let failed = || Error::io("read from the parent at", what)(std::io::Error::last_os_error());
+    // SAFETY: plain calls on descriptors of this process.
+    let own = unsafe { libc::fcntl(libc::STDIN_FILENO, libc::F_DUPFD_CLOEXEC, 3) };
+    let null = std::fs::File::open("/dev/null").map_err(Error::io("read", what))?;
+    // SAFETY: as above; both are open.
+    if own < 0 || unsafe { libc::dup2(null.as_raw_fd(), libc::STDIN_FILENO) } < 0 {
+        return Err(failed());
+    }
+    // SAFETY: `own` was made above and belongs to nobody else.
+    Ok(unsafe { UnixStream::from_raw_fd(own) })
+}
+
+/// Standard output under another number, while what anybody prints there goes to standard error.
+///
+/// # Errors
+/// If the system refuses.
+pub fn own_output() -> std::io::Result<std::fs::File> {
+    // SAFETY: plain calls on descriptors of this process.
+    let own = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_DUPFD_CLOEXEC, 3) };
+    // SAFETY: as above; both are open.
+    if own < 0 || unsafe { libc::dup2(libc::STDERR_FILENO, libc::STDOUT_FILENO) } < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: `own` was made above and belongs to nobody else.
+    Ok(unsafe { std::fs::File::from_raw_fd(own) })
 }
 
 enum Made {

@@ -22,6 +22,7 @@ use std::time::Duration;
 /// A component in child processes.
 pub(crate) struct Outside {
     library: PathBuf,
+    sha256: String,
     limit: Duration,
     create: Create,
     /// Those that wait for work.
@@ -49,7 +50,7 @@ pub(crate) enum Made {
 impl Outside {
     /// Makes the component `about` of a library in a child.
     pub(crate) fn new(
-        library: &Path,
+        library: &Library,
         about: &About,
         config: Value,
         name: &str,
@@ -64,7 +65,13 @@ impl Outside {
             arrays,
             learned: None,
         };
-        let outside = Self { library: library.to_path_buf(), limit, create, idle: Mutex::default() };
+        let outside = Self {
+            library: library.path.clone(),
+            sha256: library.sha256.clone(),
+            limit,
+            create,
+            idle: Mutex::default(),
+        };
         let (worker, made) = outside.spawn()?;
         outside.put_back(worker);
         Ok((outside, made))
@@ -77,7 +84,10 @@ impl Outside {
     fn spawn(&self) -> std::result::Result<(Worker, Made), Fault> {
         let function = Function::Create;
         let mut worker = Worker::new(self.limit).map_err(|error| cant_start(function, &error))?;
-        worker.load(&self.library).map_err(|lost| lost.fault(function))?.map_err(|reason| function.fault(reason))?;
+        worker
+            .load(&self.library, &self.sha256)
+            .map_err(|lost| lost.fault(function))?
+            .map_err(|reason| function.fault(reason))?;
         let Create { kind, component, config, name, arrays, learned } = self.create.clone();
         let reply = worker.ask(&Request::Create { kind, component, config, name, arrays });
         let made = match reply.map_err(|lost| lost.fault(function))? {
@@ -106,10 +116,10 @@ impl Outside {
         Ok(())
     }
 
-    /// What every child that is still to come has to know. Only one has learned it: the others go.
+    /// What every child that is still to come has to know. Those that there are go: each has it from its JSON.
     pub(super) fn remember(&mut self, learned: Value) {
         self.create.learned = Some(learned);
-        self.idle.get_mut().unwrap_or_else(PoisonError::into_inner).truncate(1);
+        self.idle.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Makes a call; `read` takes what it gave out of shared memory, `None` if that is no answer to it.
@@ -146,7 +156,8 @@ fn cant_start(function: Function, error: &std::io::Error) -> Fault {
 }
 
 fn shared(function: Function, error: &std::io::Error) -> Fault {
-    function.fault(format!("memory to share with its process: {error}"))
+    let more = if error.kind() == ErrorKind::StorageFull { "; make /dev/shm larger, or batches smaller" } else { "" };
+    function.fault(format!("memory to share with its process: {error}{more}"))
 }
 
 fn unexpected(reply: &Reply) -> String {
@@ -163,7 +174,7 @@ fn unexpected(reply: &Reply) -> String {
 pub(crate) fn describe(path: &Path, sha256: &str, limit: Duration) -> CoreResult<(Library, Vec<About>)> {
     let failed = |reason: String| unloadable(path, reason, None);
     let mut worker = Worker::new(limit).map_err(|e| failed(format!("a process for it can't be started: {e}")))?;
-    let loaded = worker.load(path).map_err(|lost| failed(lost.reason))?.map_err(failed)?;
+    let loaded = worker.load(path, sha256).map_err(|lost| failed(lost.reason))?.map_err(failed)?;
     let (Plugin { name, version, license, publisher }, components) = loaded;
     Ok((Library { name, version, license, publisher, path: path.to_path_buf(), sha256: sha256.into() }, components))
 }
@@ -191,10 +202,11 @@ impl Worker {
     fn new(limit: Duration) -> Result<Self> {
         let (socket, theirs) = UnixStream::pair()?;
         socket.set_read_timeout(Some(limit))?;
+        socket.set_write_timeout(Some(limit))?;
         let region = Region::create()?;
         // What a plugin prints must not get among what this program prints for others to read.
         let errors: OwnedFd = std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned()?;
-        let child = Command::new(std::env::current_exe()?)
+        let child = Command::new(own_program()?)
             .args(COMMAND)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::from(errors))
@@ -204,8 +216,13 @@ impl Worker {
 
     /// Loads the library there; the inner error is what loading it said.
     #[expect(clippy::type_complexity, reason = "lost, or refused, or what it is")]
-    fn load(&mut self, library: &Path) -> std::result::Result<std::result::Result<(Plugin, Vec<About>), String>, Lost> {
-        let request = Request::Load { library: library.to_path_buf(), memory: self.region.path() };
+    fn load(
+        &mut self,
+        library: &Path,
+        sha256: &str,
+    ) -> std::result::Result<std::result::Result<(Plugin, Vec<About>), String>, Lost> {
+        let request =
+            Request::Load { library: library.to_path_buf(), sha256: sha256.into(), memory: self.region.path() };
         let reply = self.ask(&request)?;
         self.region.forget_name();
         Ok(match reply {
@@ -221,13 +238,30 @@ impl Worker {
 
     /// Why there is no answer.
     fn end(&mut self, error: &std::io::Error) -> String {
-        if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-            return format!(
-                "it took longer than `plugins.time_limit`, {} s, and its process was stopped",
-                self.limit.as_secs_f64()
-            );
+        let stop = |child: &mut Child| {
+            let _ = child.kill();
+            let _ = child.wait();
+        };
+        match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                stop(&mut self.child);
+                let limit = self.limit.as_secs_f64();
+                return format!("it took longer than `plugins.time_limit`, {limit} s, and its process was stopped");
+            }
+            ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => {}
+            _ => {
+                stop(&mut self.child);
+                return format!("its process gave no proper answer and was stopped: {error}");
+            }
+        }
+        // It has closed its side: it is gone, or about to be. One that stays is stopped.
+        let patience = std::time::Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if patience.elapsed() > self.limit {
+                stop(&mut self.child);
+                return "its process closed the connection and was stopped".into();
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
         match self.child.wait() {
             Ok(status) => match (status.signal(), status.code()) {
@@ -238,6 +272,12 @@ impl Worker {
             Err(_) => format!("its process does not answer: {error}"),
         }
     }
+}
+
+/// This program, also if its file was replaced since it was started.
+pub fn own_program() -> Result<PathBuf> {
+    let running = Path::new("/proc/self/exe");
+    if running.exists() { Ok(running.to_path_buf()) } else { std::env::current_exe() }
 }
 
 fn signal_name(signal: i32) -> &'static str {

@@ -6,7 +6,8 @@ use panchroma_core::plugins::Allowed;
 
 #[test]
 fn each_fault_of_a_library_is_named() {
-    let cases: [(&[&str], &str); 13] = [
+    let cases: [(&[&str], &str); 14] = [
+        (&["MISSING_SYMBOL"], "a_function_that_is_nowhere"),
         (&["NO_ENTRY"], "does not export `panchroma_plugin`"),
         (&["MAJOR=9"], "it was compiled for interface 9."),
         (&["MINOR=99"], "it was compiled for interface 1.99, this Panchroma has 1."),
@@ -35,7 +36,7 @@ fn two_plugins_of_one_name_are_refused() {
     std::fs::copy(faulty(&[]), &other).unwrap();
     let both = PluginsConfig { paths: vec![faulty(&[]), other], ..PluginsConfig::default() };
     let said = refusal(&both);
-    assert!(said.contains("two plugins register the modality `faulty`"), "{said}");
+    assert!(said.contains("is a plugin called `faulty`, too"), "{said}");
 }
 
 #[test]

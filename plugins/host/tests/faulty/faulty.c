@@ -14,7 +14,7 @@
  *   -DNO_RUN           the modality has no `run`        -DUNKNOWN_KIND     the modality's kind is 99
  *
  * And -DDEFAULT_FAULT=nan breaks that rule where the config names none, -DDEFAULT_SLEEP=3600.0 sets `sleep_s`,
- * -DVERSION='"0.2.0"' is another version. With -DFITS the modality learns the mean of its values.
+ * -DMISSING_SYMBOL calls a function that is nowhere. -DVERSION='"0.2.0"' is another version. With -DFITS the modality learns the mean of its values.
  */
 #define _POSIX_C_SOURCE 199309L /* nanosleep */
 
@@ -59,8 +59,13 @@
     F(endless_message)  /* with a message without end */                                                               \
     F(no_message)                                                                                                      \
     F(strange_status)   /* with status 77 */                                                                           \
+    F(nothing)          /* with a status that only heads have */                                                       \
+    F(long_message)     /* with a message longer than there is room for */                                             \
+    F(own_message)      /* with a message of its own in place of the buffer */                                         \
+    F(huge)             /* more values than any machine holds */                                                       \
     F(shape)            /* `run` changes the shape of the field's view; and so the following */                        \
     F(dtype)            /* its bits */                                                                                 \
+    F(pointers)         /* the pointer of `present` */                                                                 \
     F(data)             /* its pointer */                                                                              \
     F(overrun)          /* 16 bytes behind its end */                                                                  \
     F(unfilled)         /* says valid where it wrote nothing */                                                        \
@@ -128,7 +133,15 @@ static PanchromaStatus fail(PanchromaError *error, PanchromaStatus status, int64
     return status;
 }
 
+#ifdef MISSING_SYMBOL
+extern void a_function_that_is_nowhere(void);
+static void destroy(void *instance) {
+    if (instance == NULL) a_function_that_is_nowhere();
+    free(instance);
+}
+#else
 static void destroy(void *instance) { free(instance); }
+#endif
 
 /* ---- Modality ------------------------------------------------------------------------------------------------- */
 
@@ -173,7 +186,7 @@ static PanchromaStatus axis(const void *instance, uint32_t index, PanchromaAxis 
     const Faulty *self = instance;
     if (index != 0) return PANCHROMA_INVALID;
     axis->name = "L";
-    axis->longest = self->limit;
+    axis->longest = self->fault == FAULT_huge ? 1u << 31 : self->limit;
     return PANCHROMA_OK;
 }
 
@@ -201,7 +214,7 @@ static PanchromaStatus plan(const void *instance, const PanchromaRows *rows, uin
         const uint64_t count = list_of(rows->columns[0], row, &start);
         if (count > longest) longest = count;
     }
-    if (longest < lengths[0]) lengths[0] = longest;
+    if (longest < lengths[0] && self->fault != FAULT_huge) lengths[0] = longest;
     if (self->fault == FAULT_too_many) lengths[0] = self->limit + 1;
     if (self->fault == FAULT_zero_length) lengths[0] = 0;
     return PANCHROMA_OK;
@@ -231,6 +244,15 @@ static int fails_at_once(const Faulty *self, PanchromaError *error, PanchromaSta
         if (error != NULL && error->message != NULL) memset(error->message, 'x', error->capacity);
         return 1;
     case FAULT_no_message:
+        return 1;
+    case FAULT_long_message:
+        if (error != NULL && error->message != NULL) memset(error->message, 'x', error->capacity + 5);
+        return 1;
+    case FAULT_own_message:
+        if (error != NULL) error->message = (char *)"mine";
+        return 1;
+    case FAULT_nothing:
+        *status = PANCHROMA_NOTHING;
         return 1;
     case FAULT_strange_status:
         *status = 77;
@@ -284,6 +306,7 @@ static PanchromaStatus run(const void *instance, const PanchromaRows *rows, Panc
     }
     if (self->fault == FAULT_shape) arrays->fields[0]->shape[1] += 1;
     if (self->fault == FAULT_dtype) arrays->fields[0]->bits = 64;
+    if (self->fault == FAULT_pointers) arrays->present = (uint8_t *)elsewhere;
     if (self->fault == FAULT_data) arrays->fields[0]->data = elsewhere;
     if (self->fault == FAULT_overrun) memset(to + rows->count * length, 0x5A, 16);
     return PANCHROMA_OK;
