@@ -115,7 +115,7 @@ impl PluginsConfig {
 
     fn read(section: &Section) -> Result<Self> {
         let config: Self = section.read_plain()?;
-        for path in config.paths.iter().filter(|path| !path.is_absolute()) {
+        if let Some(path) = config.paths.iter().find(|path| !path.is_absolute()) {
             let reason = format!(
                 "`{}` must be a whole path, from `/`: a relative one would depend on the folder where the command runs",
                 path.display()

@@ -9,8 +9,8 @@ use std::ffi::CString;
 pub(crate) struct Info {
     pub(crate) table: abi::ArraysInfo,
     _texts: Vec<CString>,
-    _axes: Vec<Box<abi::Axis>>,
-    _fields: Vec<Box<abi::Field>>,
+    _axes: Vec<abi::Axis>,
+    _fields: Vec<abi::Field>,
     _pointers: (Vec<*const abi::Axis>, Vec<*const abi::Field>),
 }
 
@@ -24,24 +24,24 @@ impl Info {
             texts.push(text);
             pointer
         };
-        let axes: Vec<Box<abi::Axis>> = (spec.axes.iter())
+        let axes: Vec<abi::Axis> = (spec.axes.iter())
             .map(|(name, longest)| {
                 let mut axis = abi::Axis::new();
                 (axis.name, axis.longest) = (keep(name), *longest as u64);
-                Box::new(axis)
+                axis
             })
             .collect();
-        let fields: Vec<Box<abi::Field>> = (spec.fields.iter())
+        let fields: Vec<abi::Field> = (spec.fields.iter())
             .map(|own| {
                 let mut field = abi::Field::new();
                 (field.name, field.unit, field.r#type) = (keep(&own.name), keep(&own.unit), own.kind);
                 field.axis_count = own.axes.len().min(abi::MAX_AXES) as u32;
                 own.axes.iter().zip(&mut field.axes).for_each(|(from, to)| *to = *from as u32);
-                Box::new(field)
+                field
             })
             .collect();
-        let axis_pointers: Vec<*const abi::Axis> = axes.iter().map(|axis| &raw const **axis).collect();
-        let field_pointers: Vec<*const abi::Field> = fields.iter().map(|field| &raw const **field).collect();
+        let axis_pointers: Vec<*const abi::Axis> = axes.iter().map(|axis| &raw const *axis).collect();
+        let field_pointers: Vec<*const abi::Field> = fields.iter().map(|field| &raw const *field).collect();
         let mut table = abi::ArraysInfo::new();
         (table.axis_count, table.axes) = (axis_pointers.len() as u32, axis_pointers.as_ptr());
         (table.field_count, table.fields) = (field_pointers.len() as u32, field_pointers.as_ptr());

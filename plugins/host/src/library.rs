@@ -127,8 +127,11 @@ fn open(path: &Path, sha256: &str) -> Result<Loaded, String> {
     // SAFETY: initialisers of the library run here. That is what loading a plugin means, and why only paths that the user
     // named are loaded; the file is a library for this machine that exports the entry.
     // Everything that it needs is looked for now: what is missing must not end a run in the middle.
-    let handle = unsafe { Handle::open(Some(path), RTLD_NOW | RTLD_LOCAL) }
-        .map_err(|error| format!("the system can't load it: {error}"))?;
+    let handle = unsafe { Handle::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| {
+        // What the system said stands behind it.
+        let said = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        format!("the system can't load it: {said}")
+    })?;
     // SAFETY: the type of the entry is that of the header.
     let entry: abi::Entry = *unsafe { handle.get::<abi::Entry>(abi::ENTRY.to_bytes_with_nul()) }
         .map_err(|error| format!("it has no entry: {error}"))?;

@@ -55,7 +55,6 @@ impl ForeignTokenizer {
         Ok(Self { own, arrays: arrays.clone(), spec: layout.to_core(), layout, layer })
     }
 
-    #[expect(clippy::type_complexity, reason = "the parts of one description, taken apart at once")]
     fn describe(chosen: Chosen, request: &Request<'_>) -> Result<(Arc<Own>, TokenLayout, usize, Vec<Declared>), Fault> {
         let caller = chosen.caller();
         let instance = Instance::new(chosen, request)?;

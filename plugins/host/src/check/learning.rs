@@ -148,7 +148,8 @@ fn differences(
         };
         let expected = (at(STEP)? - at(-STEP)?) / (2.0 * STEP);
         let found = f64::from(gradient.get(place).copied().unwrap_or(f32::NAN));
-        if !((found - expected).abs() <= TOLERANCE * largest.max(expected.abs())) {
+        let off = (found - expected).abs();
+        if off.is_nan() || off > TOLERANCE * largest.max(expected.abs()) {
             var.set(&before)?;
             return Ok(Err(format!("at {place} the gradient is {found:.5}, a finite difference {expected:.5}")));
         }

@@ -215,7 +215,6 @@ impl Worker {
     }
 
     /// Loads the library there; the inner error is what loading it said.
-    #[expect(clippy::type_complexity, reason = "lost, or refused, or what it is")]
     fn load(
         &mut self,
         library: &Path,

@@ -7,7 +7,7 @@ use panchroma_core::{Error, Forward, PluginsConfig};
 /// What building or preparing says.
 fn said(config: &PluginsConfig, fault: &str) -> Error {
     let built = modality(config, &format!("fault = \"{fault}\"\n"));
-    built.and_then(|m| m.prepare(&rows(), &context())).err().unwrap_or_else(|| panic!("{fault} was not noticed"))
+    built.and_then(|m| m.prepare(&rows(), &context())).err().expect("noticed")
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn each_fault_of_a_codec_is_named() {
     for (fault, expected) in cases {
         let built = codec(&config, &*modality, &format!("fault = \"{fault}\"\n"));
         let error = built.and_then(|c| c.tokenize(&arrays, &Forward::evaluate())).err();
-        let text = error.unwrap_or_else(|| panic!("{fault} was not noticed")).to_string();
+        let text = error.expect("noticed").to_string();
         assert!(
             text.contains(expected) && text.contains("plugin `faulty`, tokenizer `faulty_codec`"),
             "{fault}: {text}"
