@@ -7,7 +7,7 @@ use panchroma_core::{Error, Forward, PluginsConfig};
 /// What building or preparing says.
 fn said(config: &PluginsConfig, fault: &str) -> Error {
     let built = modality(config, &format!("fault = \"{fault}\"\n"));
-    built.and_then(|m| m.prepare(&rows(), &context())).err().expect("noticed")
+    built.and_then(|m| m.prepare(&rows(), &context())).expect_err("noticed")
 }
 
 #[test]
