@@ -27,9 +27,11 @@ use panchroma_core::config::Document;
 use panchroma_core::device::{DeviceChoice, OpenDevice};
 use panchroma_core::reexport::candle_core::Device;
 use panchroma_core::{Error, Experiment, Registry, Result};
+use std::fs::File;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 /// Multimodal transformers on scientific data, composed from one TOML file.
 #[derive(Parser)]
@@ -180,10 +182,23 @@ fn print_json(value: &impl serde::Serialize) -> Result<()> {
     print(&format!("{text}\n"))
 }
 
+/// Standard output, where plugins can't print into it.
+static OUTPUT: OnceLock<Option<File>> = OnceLock::new();
+
+/// Keeps what plugins print from getting among what is printed here: that goes to standard error.
+fn keep_output() {
+    // Where the system refuses, both go to the same place, as ever.
+    OUTPUT.get_or_init(|| panchroma_host::own_output().ok());
+}
+
 /// Prints; a reader that went away (`| head`) is no error.
 fn print(text: &str) -> Result<()> {
     use std::io::Write;
-    match std::io::stdout().write_all(text.as_bytes()) {
+    let written = match OUTPUT.get() {
+        Some(Some(file)) => (&*file).write_all(text.as_bytes()),
+        _ => std::io::stdout().write_all(text.as_bytes()),
+    };
+    match written {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::Io { action: "write", path: "standard output".into(), source: e })
         }

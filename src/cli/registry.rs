@@ -20,7 +20,11 @@ pub(super) fn of_run(run: &Path, set: &[String]) -> Result<Registry> {
 
 fn with(config: &PluginsConfig) -> Result<Registry> {
     let mut registry = Registry::linked()?;
-    panchroma_host::add(&mut registry, config)?;
+    let found = panchroma_host::candidates(config)?;
+    if !found.is_empty() {
+        super::keep_output();
+    }
+    panchroma_host::add_found(&mut registry, config, &found)?;
     Ok(registry)
 }
 

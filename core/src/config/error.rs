@@ -1,6 +1,6 @@
 //! What can be wrong with a config. Each variant holds the place that the message points at.
 
-use super::nearest::{did_you_mean, suggestion};
+use super::nearest::{did_you_mean, nearest, suggestion};
 use super::place::Place;
 use std::path::PathBuf;
 
@@ -157,7 +157,13 @@ impl ConfigError {
             }
             Self::UnknownKind { kind, name, known, .. } => {
                 let list = || format!("`panchroma plugins list` shows every {kind}");
-                Some(suggestion(name, "kinds", known).unwrap_or_else(list))
+                let near = did_you_mean(&nearest(name, known));
+                let hint = || suggestion(name, "kinds", known).unwrap_or_else(list);
+                let library = "; one of a shared library needs it in `[plugins] paths`";
+                Some(near.unwrap_or_else(|| match *kind {
+                    "trunk" | "probe" => hint(),
+                    _ => hint() + library,
+                }))
             }
             Self::UnknownValue { value, known, .. } => suggestion(value, "values", known),
             Self::UnknownReference { name, known, .. } => suggestion(name, "names", known),

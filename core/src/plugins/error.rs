@@ -73,6 +73,15 @@ impl PluginError {
         self
     }
 
+    /// Says who named what can't be loaded.
+    #[must_use]
+    pub fn named_by(mut self, source: &str) -> Self {
+        if let Self::Load { reason, .. } = &mut self {
+            *reason = format!("{reason} (named by {source})");
+        }
+        self
+    }
+
     /// The object that it is about.
     #[must_use]
     pub fn object(&self) -> Option<&str> {
@@ -91,9 +100,12 @@ impl PluginError {
                 "`data.bad_rows = \"absent\"` leaves out such objects and goes on; `panchroma plugins check FILE` tests the plugin"
                     .into(),
             ),
-            Self::Call { .. } | Self::Crash { .. } => {
-                Some("`panchroma plugins check FILE` tests the plugin; its author should know of this".into())
-            }
+            Self::Crash { .. } => Some(
+                "`panchroma plugins check FILE` tests the plugin; `train --resume` goes on from the last checkpoint".into(),
+            ),
+            Self::Call { .. } => Some(
+                "if config and data are as they should be, it is the plugin: `panchroma plugins check FILE` tests it".into(),
+            ),
         }
     }
 }

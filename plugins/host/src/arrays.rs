@@ -131,7 +131,7 @@ impl Spec {
         fill: impl FnOnce(*mut abi::Arrays) -> Result<(), Fault>,
     ) -> Result<Buffers, Fault> {
         for (name, axes) in self.fields.iter().map(|f| (f.name.as_str(), &f.axes)).chain([("mask", &self.valid_axes)]) {
-            require_room(function, name, &self.shape(count, axes, lengths))?;
+            require_room(name, &self.shape(count, axes, lengths))?;
         }
         let mut present = Guarded::new(count, 0u8);
         let valid_shape = self.shape(count, &self.valid_axes, lengths);

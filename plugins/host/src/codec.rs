@@ -181,12 +181,12 @@ impl Tokenizer for ForeignCodec {
 
     fn tokenize(&self, arrays: &Arrays, _context: &Forward) -> Result<Tokens> {
         self.encoded(arrays).map_err(|mut fault| {
-            if fault.ends_process(Function::Encode) {
-                let crashes = |rows: &[usize]| match self.encoded(&arrays.take(rows)) {
-                    Err(fault) => fault.ends_process(Function::Encode),
+            if fault.may_be_a_row() {
+                let fails = |rows: &[usize]| match self.encoded(&arrays.take(rows)) {
+                    Err(fault) => fault.may_be_a_row(),
                     Ok(_) => false,
                 };
-                fault.row = culprit(arrays.len(), crashes);
+                fault.row = culprit(arrays.len(), fails);
             }
             self.caller.error(fault, &[])
         })

@@ -59,7 +59,7 @@ fn check(bytes: &[u8]) -> Result<(), (String, &'static str)> {
     let name = panchroma_abi::ENTRY.to_string_lossy();
     Err((
         format!("it does not export `{name}`, so it is no plugin of Panchroma"),
-        "define the function, and export it by PANCHROMA_EXPORT: see docs/plugins.md",
+        "define the function, and export it by PANCHROMA_EXPORT: see docs/shared-plugins.md",
     ))
 }
 

@@ -11,6 +11,7 @@ mod arrays;
 mod call;
 mod check;
 mod codec;
+mod exit;
 mod file;
 mod head;
 mod info;
@@ -35,7 +36,7 @@ pub use file::{FileFacts, facts};
 pub use isolate::{COMMAND, own_output, own_program, serve};
 pub use manifest::{Manifest, Offer};
 pub use register::{add, add_found};
-pub use search::{Candidate, VARIABLE, at, candidates, file_name};
+pub use search::{Candidate, Named, VARIABLE, at, candidates, file_name, named};
 
 use std::path::Path;
 

@@ -91,7 +91,7 @@ impl Manifest {
     /// If it can't be read, has another layout, or is for another interface.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-        let wrong = |reason: String| unloadable(path, reason, Some("docs/plugins.md shows a manifest".into()));
+        let wrong = |reason: String| unloadable(path, reason, Some("docs/shared-plugins.md shows a manifest".into()));
         let version = |table: &toml::Table| table.get("manifest_version").and_then(toml::Value::as_integer);
         let table =
             text.parse::<toml::Table>().map_err(|e| wrong(format!("the manifest is not TOML: {}", e.message())))?;
@@ -101,7 +101,10 @@ impl Manifest {
         }
         let manifest: Self =
             toml::from_str(&text).map_err(|e| wrong(format!("the manifest is wrong: {}", e.message())))?;
-        manifest.check_interface().map_err(wrong)?;
+        manifest.check_interface().map_err(|reason| {
+            let hint = "use a Panchroma that is as new, or a build of the plugin for this one";
+            unloadable(path, reason, Some(hint.into()))
+        })?;
         Ok(manifest)
     }
 

@@ -301,9 +301,22 @@ impl Modality for ForeignModality {
         runs.renew().map_err(|fault| caller.error(fault, &[]))?;
         for rows in rows {
             let rows = rows?;
-            let held = Held::new(&rows, &described.wanted, &context, &caller.plugin, random)?;
-            let batch = held.batch(rows.ids(), &context);
-            runs.fit(Some(&batch)).map_err(|fault| caller.error(fault, rows.ids()))?;
+            let learn = |runs: &mut Box<dyn Prepare>, rows: &Rows, hurry: bool| -> Result<Result<(), Fault>> {
+                let held = Held::new(rows, &described.wanted, &context, &caller.plugin, random)?;
+                Ok(runs.fit(Some(&Batch { hurry, ..held.batch(rows.ids(), &context) })))
+            };
+            let Err(mut fault) = learn(runs, &rows, false)? else { continue };
+            if fault.may_be_a_row() {
+                // What it had learned is void anyway.
+                let runs = std::cell::RefCell::new(runs);
+                fault.row = culprit(rows.len(), |part| {
+                    let mut runs = runs.borrow_mut();
+                    let Ok(part) = rows.take(part) else { return false };
+                    runs.renew().is_ok()
+                        && matches!(learn(&mut runs, &part, true), Ok(Err(fault)) if fault.may_be_a_row())
+                });
+            }
+            return Err(caller.error(fault, rows.ids()));
         }
         let learned = runs.fit(None).and_then(|()| {
             let learned = runs.fitted()?;
@@ -330,15 +343,14 @@ impl Modality for ForeignModality {
     }
 
     fn prepare(&self, rows: &Rows, context: &PrepareContext<'_>) -> Result<Arrays> {
-        match self.once(rows, context) {
+        match self.once(rows, context, false) {
             Ok(arrays) => arrays,
-            // A process that is gone: which object did it?
-            Err(fault) if fault.ends_process(Function::Run) => {
-                let crashes = |part: &[usize]| match rows.take(part).map(|part| self.once(&part, context)) {
-                    Ok(Err(fault)) => fault.ends_process(Function::Run),
+            Err(fault) if fault.may_be_a_row() => {
+                let fails = |part: &[usize]| match rows.take(part).map(|part| self.once(&part, context, true)) {
+                    Ok(Err(fault)) => fault.may_be_a_row(),
                     _ => false,
                 };
-                let row = culprit(rows.len(), crashes);
+                let row = culprit(rows.len(), fails);
                 Err(self.caller.error(Fault { row, ..fault }, rows.ids()))
             }
             Err(fault) => Err(self.caller.error(fault, rows.ids())),
@@ -347,10 +359,10 @@ impl Modality for ForeignModality {
 }
 
 impl ForeignModality {
-    /// One call. The inner error is none of the plugin.
-    fn once(&self, rows: &Rows, context: &PrepareContext<'_>) -> Result<Result<Arrays>, Fault> {
+    /// One call; `hurry` gives it little time. The inner error is none of the plugin.
+    fn once(&self, rows: &Rows, context: &PrepareContext<'_>, hurry: bool) -> Result<Result<Arrays>, Fault> {
         match Held::new(rows, &self.described.wanted, context, &self.caller.plugin, self.random()) {
-            Ok(held) => self.arrays(&held.batch(rows.ids(), context)).map(Ok),
+            Ok(held) => self.arrays(&Batch { hurry, ..held.batch(rows.ids(), context) }).map(Ok),
             Err(error) => Ok(Err(error)),
         }
     }

@@ -120,6 +120,7 @@ impl Held {
             seed: context.seed,
             epoch: context.epoch,
             random: self.random.as_deref(),
+            hurry: false,
         }
     }
 }
@@ -133,6 +134,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) epoch: u64,
     /// One per row, if the component wants them.
     pub(crate) random: Option<&'a [u64]>,
+    /// Whether a call for it may take only little time: a search for the row that makes one fail.
+    pub(crate) hurry: bool,
 }
 
 /// One column of it.

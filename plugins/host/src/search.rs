@@ -18,36 +18,64 @@ pub struct Candidate {
     pub manifest: Option<Manifest>,
 }
 
-/// The plugins that `config` and the environment name, in the order in which they are named.
-///
-/// # Errors
-/// If a path is not a whole one, is named twice, or holds no plugin.
-pub fn candidates(config: &PluginsConfig) -> Result<Vec<Candidate>> {
+/// A path that somebody named.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The path.
+    pub path: PathBuf,
+    /// Who named it.
+    pub source: &'static str,
+}
+
+/// The paths that `config` and the environment name, in that order.
+#[must_use]
+pub fn named(config: &PluginsConfig) -> Vec<Named> {
     let variable = std::env::var_os(VARIABLE).unwrap_or_default();
-    let from_variable: Vec<PathBuf> = std::env::split_paths(&variable).filter(|p| !p.as_os_str().is_empty()).collect();
-    let mut found = Vec::new();
-    let mut seen = BTreeSet::new();
-    for (path, source) in
-        config.paths.iter().map(|p| (p, "[plugins] paths")).chain(from_variable.iter().map(|p| (p, VARIABLE)))
-    {
+    let from_variable = std::env::split_paths(&variable).filter(|path| !path.as_os_str().is_empty());
+    let of_config = config.paths.iter().map(|path| Named { path: path.clone(), source: "[plugins] paths" });
+    of_config.chain(from_variable.map(|path| Named { path, source: VARIABLE })).collect()
+}
+
+impl Named {
+    /// The plugins there.
+    ///
+    /// # Errors
+    /// If it is no whole path, or there is none.
+    pub fn candidates(&self) -> Result<Vec<Candidate>> {
+        let Self { path, source } = self;
         if !path.is_absolute() {
             let reason =
                 format!("{source} has a relative path, which would depend on the folder where the command runs");
             return Err(unloadable(path, reason, Some("write the whole path, from `/`".into())));
         }
-        let here = at(path)?;
+        let here = at(path).map_err(|error| match error {
+            Error::Foreign(plugin) => plugin.named_by(source).into(),
+            other => other,
+        })?;
         if here.is_empty() {
             let reason = format!("{source} names a folder that holds neither a shared library nor a manifest");
             return Err(unloadable(path, reason, Some(format!("a library is called `{}`", file_name("NAME")))));
         }
-        for candidate in here {
+        Ok(here)
+    }
+}
+
+/// The plugins that `config` and the environment name, in the order in which they are named.
+///
+/// # Errors
+/// If a path is not a whole one, is named twice, or holds no plugin.
+pub fn candidates(config: &PluginsConfig) -> Result<Vec<Candidate>> {
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    for named in named(config) {
+        for candidate in named.candidates()? {
             // One file may be reached by several names.
             let file = candidate.library.canonicalize().unwrap_or_else(|_| candidate.library.clone());
             if seen.insert(file) {
                 found.push(candidate);
-            } else if candidate.library == *path {
-                let reason = format!("{source} leads to it a second time");
-                return Err(unloadable(path, reason, Some("name each plugin once".into())));
+            } else if candidate.library == named.path {
+                let reason = format!("{} leads to it a second time", named.source);
+                return Err(unloadable(&named.path, reason, Some("name each plugin once".into())));
             }
         }
     }
@@ -73,10 +101,12 @@ pub fn at(path: &Path) -> Result<Vec<Candidate>> {
         let library = manifest.library(path)?;
         return Ok(vec![Candidate { library, manifest: Some(manifest) }]);
     }
-    std::fs::metadata(path).map_err(|error| {
-        let hint = Some("is it built, and is the path right?".into());
-        unloadable(path, format!("the file can't be read: {error}"), hint)
-    })?;
+    let unreadable = |reason: String| unloadable(path, reason, Some("is it built, and is the path right?".into()));
+    match std::fs::metadata(path) {
+        Err(error) => return Err(unreadable(format!("the file can't be read: {error}"))),
+        Ok(found) if !found.is_file() => return Err(unreadable("it is neither a file nor a folder".into())),
+        Ok(_) => {}
+    }
     Ok(vec![Candidate { library: path.to_path_buf(), manifest: manifest::beside(path)? }])
 }
 

@@ -94,7 +94,7 @@ impl TokenLayout {
     ) -> Result<TokenBuffers, Fault> {
         let (b, t) = (present.len() as i64, tokens as i64);
         let widest = self.width.max(self.coordinates.len()).max(1) as i64;
-        require_room(function, "tokens", &[b, t, widest])?;
+        require_room("tokens", &[b, t, widest])?;
         let mut valid = Shaped::new(abi::U8, &[b, t]);
         let mut values = match self.vocabulary {
             0 => Shaped::new(abi::F32, &[b, t, self.width as i64]),

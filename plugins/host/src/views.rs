@@ -136,20 +136,21 @@ impl<T: bytemuck::Pod> Guarded<T> {
 /// No value that anybody writes by accident.
 const GUARD: u8 = 0xa7;
 
-/// Most values of one buffer: 2^32, which is more than any machine gives to one batch.
-const MOST_VALUES: i64 = 1 << 32;
+/// Most values of one buffer: 2^31, which is more than a batch should take.
+const MOST_VALUES: i64 = 1 << 31;
 
 /// Refuses a buffer that no machine has room for, before it is asked for.
 ///
 /// # Errors
 /// What it would take.
-pub(crate) fn require_room(function: Function, name: &str, shape: &[i64]) -> Result<(), Fault> {
+pub(crate) fn require_room(name: &str, shape: &[i64]) -> Result<(), Fault> {
     let values = shape.iter().try_fold(1i64, |n, axis| n.checked_mul(*axis));
     match values {
         Some(values) if values <= MOST_VALUES => Ok(()),
         _ => {
             let gib = shape.iter().map(|n| *n as f64).product::<f64>() / (1u64 << 28) as f64;
-            Err(function.fault(format!(
+            // No row's doing.
+            Err(Function::Describe.fault(format!(
                 "`{name}` would take {gib:.0} GiB, of shape {shape:?}: give `plan`, or lower the longest lengths"
             )))
         }

@@ -8,7 +8,7 @@ use panchroma_core::registry::Catalogue;
 use panchroma_core::{Kind, PluginsConfig, Registry, Result};
 use panchroma_host::{Candidate, Manifest};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `plugins list`.
 #[derive(Args)]
@@ -67,15 +67,54 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
     let mut listed = Listed { plugins: Vec::new(), libraries: Vec::new() };
     collect_all(&Registry::linked()?, false, &mut listed.plugins);
     let config = PluginsConfig { paths: args.plugins.paths()?, ..PluginsConfig::default() };
-    for candidate in panchroma_host::candidates(&config)? {
-        match &candidate.manifest {
-            Some(manifest) if !manifest.components.is_empty() && !args.load => {
-                unloaded(&candidate, manifest, &mut listed);
+    for named in panchroma_host::named(&config) {
+        // This is the command to find out what is wrong with one.
+        let candidates = match named.candidates() {
+            Ok(candidates) => candidates,
+            Err(error) => {
+                listed.libraries.push(LibraryRow { error: Some(error.to_string()), ..LibraryRow::at(&named.path) });
+                continue;
             }
-            _ => loaded(&candidate, &mut listed)?,
+        };
+        for candidate in candidates {
+            match &candidate.manifest {
+                Some(manifest) if !manifest.components.is_empty() && !args.load => {
+                    unloaded(&candidate, manifest, &mut listed);
+                }
+                _ => loaded(&candidate, &mut listed)?,
+            }
         }
     }
+    conflicts(&mut listed.libraries);
     if args.json.json { print_json(&listed) } else { print(&show(&listed)) }
+}
+
+impl LibraryRow {
+    /// Of which nothing is known yet.
+    fn at(file: &Path) -> Self {
+        Self {
+            plugin: String::new(),
+            version: String::new(),
+            license: String::new(),
+            publisher: String::new(),
+            interface: None,
+            file: file.to_path_buf(),
+            sha256: String::new(),
+            loaded: false,
+            error: None,
+        }
+    }
+}
+
+/// Notes libraries of one name, of which a run takes none.
+fn conflicts(libraries: &mut [LibraryRow]) {
+    let all: Vec<(String, PathBuf)> = libraries.iter().map(|l| (l.plugin.clone(), l.file.clone())).collect();
+    for (number, row) in libraries.iter_mut().enumerate().filter(|(_, row)| !row.plugin.is_empty()) {
+        let other = all.iter().enumerate().find(|(n, (plugin, _))| *n != number && *plugin == row.plugin);
+        if let (Some((_, (plugin, file))), None) = (other, &row.error) {
+            row.error = Some(format!("`{}` is called `{plugin}`, too; a run takes one of them", file.display()));
+        }
+    }
 }
 
 /// What a manifest says.
@@ -107,19 +146,14 @@ fn loaded(candidate: &Candidate, listed: &mut Listed) -> Result<()> {
     let mut registry = Registry::linked()?;
     let one = PluginsConfig::default();
     let mut row = LibraryRow {
-        plugin: String::new(),
-        version: String::new(),
-        license: String::new(),
-        publisher: String::new(),
         interface: candidate.manifest.as_ref().map(|manifest| manifest.abi.clone()),
-        file: candidate.library.clone(),
         sha256: panchroma_host::facts(&candidate.library).map(|f| f.sha256).unwrap_or_default(),
-        loaded: true,
-        error: None,
+        ..LibraryRow::at(&candidate.library)
     };
     match panchroma_host::add_found(&mut registry, &one, std::slice::from_ref(candidate)) {
         Err(error) => row.error = Some(error.to_string()),
         Ok(libraries) => {
+            row.loaded = true;
             for library in libraries {
                 (row.plugin, row.version) = (library.name.clone(), library.version.clone());
                 (row.license, row.publisher) = (library.license.clone(), library.publisher.clone());
@@ -171,7 +205,9 @@ fn show(listed: &Listed) -> String {
             let how = if row.loaded { "" } else { ", as its manifest says; not loaded" };
             text += &format!("  {}{by}{how}\n", row.license);
         }
-        text += &format!("  sha256 {}\n", row.sha256);
+        if !row.sha256.is_empty() {
+            text += &format!("  sha256 {}\n", row.sha256);
+        }
         if let Some(error) = &row.error {
             text += &format!("  can't be used: {error}\n");
         }

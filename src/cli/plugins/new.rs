@@ -2,7 +2,8 @@
 
 use crate::cli::print;
 use clap::{Args, ValueEnum};
-use panchroma_core::{Error, Result};
+use panchroma_core::data::DataError;
+use panchroma_core::{Error, Registry, Result};
 use std::path::{Path, PathBuf};
 
 /// Arguments of `plugins new`.
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
   panchroma plugins new my-instrument --lang c --path ~/plugins/my-instrument")]
 pub(in crate::cli) struct NewArgs {
     /// Name of the plugin: small letters, digits and hyphens, beginning with a letter
+    #[arg(value_parser = name)]
     name: String,
     /// Language to write it in
     #[arg(long, value_enum, default_value_t = Language::Rust)]
@@ -59,17 +61,9 @@ const C: &[(&str, &str)] = &[
 
 pub(super) fn run(args: &NewArgs) -> Result<()> {
     let name = &args.name;
-    let refuse = |reason: &str| Error::Plugin { kind: "name", name: name.clone(), reason: reason.into() };
-    let fits = name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-        && !name.ends_with('-')
-        && name.len() <= 40;
-    if !fits {
-        return Err(refuse("must be small letters, digits and hyphens, beginning with a letter"));
-    }
     let folder = args.path.clone().unwrap_or_else(|| PathBuf::from(name));
     if folder.exists() {
-        return Err(refuse(&format!("`{}` is there already; nothing was written", folder.display())));
+        return Err(DataError::Exists { path: folder }.into());
     }
     let words = [
         ("{{name}}", name.clone()),
@@ -88,15 +82,13 @@ pub(super) fn run(args: &NewArgs) -> Result<()> {
         std::fs::write(&path, filled(text)).map_err(Error::io("write", &path))?;
     }
     std::fs::rename(&partial, &folder).map_err(Error::io("create", &folder))?;
-    let (build, check) = match args.lang {
-        Language::Rust => {
-            let library = format!("target/release/{}", panchroma_host::file_name(&name.replace('-', "_")));
-            ("cargo test && cargo build --release", library)
-        }
-        Language::C => ("make", "manifest.toml".into()),
+    let build = match args.lang {
+        Language::Rust => "cargo test && cargo build --release",
+        Language::C => "make",
     };
-    let folder = folder.display();
-    print(&format!("{folder} is made. Next:\n\n  cd {folder}\n  {build}\n  panchroma plugins check {check}\n"))
+    let folder = folder.display().to_string();
+    let shown = if folder.contains(char::is_whitespace) { format!("{folder:?}") } else { folder };
+    print(&format!("{shown} is made. Next:\n\n  cd {shown}\n  {build}\n  panchroma plugins check .\n"))
 }
 
 /// The dependency on the SDK: a folder, if there is one, else the published crate.
@@ -111,6 +103,61 @@ fn sdk(args: &NewArgs) -> Result<String> {
         Some(folder) => format!("{{ path = {:?} }}", folder.display().to_string()),
         None => format!("{:?}", env!("CARGO_PKG_VERSION")),
     })
+}
+
+/// Names that a crate or its function can't have, or that would hide one that its files use.
+const TAKEN: [&str; 24] = [
+    "abstract",
+    "become",
+    "box",
+    "do",
+    "final",
+    "macro",
+    "override",
+    "priv",
+    "try",
+    "typeof",
+    "unsized",
+    "virtual",
+    "yield",
+    "test",
+    "std",
+    "core",
+    "alloc",
+    "proc-macro",
+    "panchroma",
+    "panchroma-sdk",
+    "panchroma-abi",
+    "serde",
+    "schemars",
+    "plugin",
+];
+
+/// Words of Rust and of C.
+const WORDS: &str = " as async auto await break case char const continue crate default do double dyn else enum extern \
+    false float fn for gen goto if impl in inline int let long loop match mod move mut pub ref register restrict return \
+    self short signed sizeof static struct super switch trait true type typedef union unsafe unsigned use void volatile \
+    where while ";
+
+/// Checks the name of a plugin.
+fn name(text: &str) -> std::result::Result<String, String> {
+    let fits = text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && !text.ends_with('-')
+        && text.len() <= 40;
+    if !fits {
+        return Err("must be small letters, digits and hyphens, beginning with a letter".into());
+    }
+    if TAKEN.contains(&text) || WORDS.contains(&format!(" {text} ")) {
+        return Err("is a word of the language, or a crate's that the project uses".into());
+    }
+    let kind = text.replace('-', "_");
+    match Registry::linked() {
+        Ok(registry) if registry.modalities.get(&kind).is_some() => {
+            Err(format!("the modality `{kind}` is compiled into Panchroma"))
+        }
+        _ => Ok(text.to_owned()),
+    }
 }
 
 fn capitalized(word: &str) -> String {

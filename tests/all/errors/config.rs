@@ -241,7 +241,7 @@ fn an_unknown_kind_offers_the_nearest_or_all() {
       |
     1 | head.align.kind=clip
       |                 ^^^^
-    hint: known kinds: `classification`, `contrastive`, `masked`, `regression`
+    hint: known kinds: `classification`, `contrastive`, `masked`, `regression`; one of a shared library needs it in `[plugins] paths`
     ");
     assert_snapshot!(setting(&["probe.redshift.kind=rigde"]), @"
     error: unknown probe `rigde` in [probe.redshift]

@@ -43,6 +43,23 @@ fn a_library_that_cant_be_loaded_is_listed_with_the_reason() {
 }
 
 #[test]
+fn what_is_wrong_in_the_environment_is_listed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gone = folder.path().join("gone");
+    let mut command = crate::support::command(&["plugins", "list"]);
+    let output = command.env("PANCHROMA_PLUGIN_PATH", &gone).output().expect("it starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("named by PANCHROMA_PLUGIN_PATH"), "{text}");
+}
+
+#[test]
+fn what_a_plugin_prints_is_not_among_the_results() {
+    let place = super::faulty("fault = \"prints\"\n", 2);
+    let printed = place.train("run", &["--json"]);
+    serde_json::from_str::<Value>(&printed).expect("JSON and nothing else");
+}
+
+#[test]
 fn the_examples_keep_every_promise() {
     let folder = tempfile::tempdir().expect("a folder");
     let built = [
@@ -97,14 +114,22 @@ fn a_new_plugin_in_c_builds_and_passes_its_check() {
     let project = folder.path().join("far-scope");
     let path = project.display().to_string();
     let said = succeeds(&["plugins", "new", "far-scope", "--lang", "c", "--path", &path]);
-    assert!(said.contains("panchroma plugins check manifest.toml"), "{said}");
+    assert!(said.contains("panchroma plugins check ."), "{said}");
     compile(Command::new("make").current_dir(&project));
     let checked = succeeds(&["plugins", "check", &path]);
     assert!(checked.contains("0 broken") && checked.contains("modality far_scope"), "{checked}");
-    let error = fails(1, &["plugins", "new", "far-scope", "--path", &path], &[(folder.path(), "HERE")]);
-    assert!(error.contains("`HERE/far-scope` is there already; nothing was written"), "{error}");
-    let error = fails(1, &["plugins", "new", "Far Scope"], &[]);
-    assert!(error.contains("small letters, digits and hyphens"), "{error}");
+    let error = fails(2, &["plugins", "new", "far-scope", "--path", &path], &[(folder.path(), "HERE")]);
+    assert!(error.contains("`HERE/far-scope` is there already") || error.contains("HERE/far-scope"), "{error}");
+    for (name, said) in [
+        ("Far Scope", "small letters, digits and hyphens"),
+        ("fn", "a word of the language"),
+        ("float", "a word of the language"),
+        ("test", "a word of the language"),
+        ("time-series", "the modality `time_series` is compiled into Panchroma"),
+    ] {
+        let error = fails(2, &["plugins", "new", name], &[]);
+        assert!(error.contains(said), "{name}: {error}");
+    }
 }
 
 #[test]

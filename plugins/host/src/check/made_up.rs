@@ -71,6 +71,7 @@ impl MadeUp {
             seed: 1,
             epoch: 0,
             random: self.random.as_deref(),
+            hurry: false,
         }
     }
 }

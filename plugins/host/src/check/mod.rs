@@ -13,7 +13,7 @@ use crate::call::Fault;
 use crate::instance::Chosen;
 use crate::library::{Kind, Loaded, load};
 use crate::manifest;
-use panchroma_core::{Library, Result, Section};
+use panchroma_core::{Library, Registry, Result, Section};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
@@ -70,6 +70,7 @@ impl Steps<'_> {
 /// # Errors
 /// If the library can't be loaded: then nothing else can be tried.
 pub fn check(path: &Path, tell: &mut dyn FnMut(Step)) -> Result<Library> {
+    crate::exit::leave_to_parent();
     let mut steps = Steps { component: String::new(), tell };
     steps.say("load", Outcome::Begun);
     let manifest = manifest::beside(path)?;
@@ -82,10 +83,17 @@ pub fn check(path: &Path, tell: &mut dyn FnMut(Step)) -> Result<Library> {
             steps.step("manifest", || offered(manifest, &loaded));
         }
     }
+    let built_in = Registry::linked()?;
     for (number, component) in loaded.components.iter().enumerate() {
         let Some(chosen) = Chosen::new(&loaded, number) else { continue };
         let about = &component.about;
         steps.component = format!("{} {}", about.kind.word(), about.name);
+        steps.step("name", || match (about.kind, about.name.as_str()) {
+            (Kind::Modality, name) if built_in.modalities.get(name).is_some() => Err(taken(name)),
+            (Kind::Codec | Kind::Tokenizer, name) if built_in.tokenizers.get(name).is_some() => Err(taken(name)),
+            (Kind::Head, name) if built_in.heads.get(name).is_some() => Err(taken(name)),
+            _ => Ok(String::new()),
+        });
         let mut config = None;
         let read = |config: &mut Option<Value>| {
             let (found, remark) = example(&chosen)?;
@@ -104,6 +112,10 @@ pub fn check(path: &Path, tell: &mut dyn FnMut(Step)) -> Result<Library> {
     Ok((*loaded.library).clone())
 }
 
+fn taken(name: &str) -> String {
+    format!("`{name}` is compiled into Panchroma: a library can't have that name")
+}
+
 /// Whether the manifest lists what the library has.
 fn offered(manifest: &crate::Manifest, loaded: &Loaded) -> Result<String, String> {
     let own: Vec<(String, &String)> =
@@ -116,10 +128,12 @@ fn offered(manifest: &crate::Manifest, loaded: &Loaded) -> Result<String, String
     if manifest.abi != loaded.interface {
         return Err(format!("it says interface {}, the library was compiled for {}", manifest.abi, loaded.interface));
     }
-    match own.len() - manifest.components.len().min(own.len()) {
-        0 => Ok(String::new()),
-        missing => Ok(format!("{missing} components are not listed")),
+    for (kind, name) in &own {
+        if !manifest.components.iter().any(|offer| (&offer.kind, &offer.name) == (kind, *name)) {
+            return Err(format!("it does not list the {kind} `{name}`, which `plugins list` would not show"));
+        }
     }
+    Ok(format!("{} components", own.len()))
 }
 
 /// The config of a component's example, if it fits the schema, and the schema minds misspelt keys.
@@ -135,7 +149,12 @@ fn example(chosen: &Chosen) -> Result<(Value, String), String> {
             .into());
     }
     let keys = config.as_object().map_or(0, serde_json::Map::len);
-    Ok((config, if keys == 0 { "all keys have defaults".into() } else { format!("example with {keys} keys") }))
+    let keys = match keys {
+        0 => "all keys have defaults".into(),
+        1 => "example with 1 key".into(),
+        keys => format!("example with {keys} keys"),
+    };
+    Ok((config, keys))
 }
 
 /// What a call said, for a step.
@@ -196,5 +215,5 @@ fn throughput(objects: usize, call: impl Fn() -> Result<(), String>) -> Result<S
         calls += 1;
     }
     let each = started.elapsed().as_secs_f64() / (calls * objects.max(1)) as f64;
-    Ok(format!("{:.1} microseconds per object, {:.0} objects per second", 1e6 * each, 1.0 / each))
+    Ok(format!("{:.3} microseconds per object, {:.0} objects per second", 1e6 * each, 1.0 / each))
 }

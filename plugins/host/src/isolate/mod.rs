@@ -34,7 +34,8 @@ impl Prepare for Outside {
     fn prepare(&self, batch: &Batch<'_>) -> Result<Buffers, Fault> {
         let mut packer = Packer::new();
         let packed = packer.batch(batch);
-        self.call(Function::Run, packer, Request::Prepare { batch: packed }, |region, reply| match reply {
+        self.call(Function::Run, batch.hurry, &packer, &Request::Prepare { batch: packed }, |region, reply| match reply
+        {
             Reply::Arrays(packed) => packed.read(region).map(Some),
             _ => Ok(None),
         })
@@ -46,12 +47,13 @@ impl Prepare for Outside {
 
     fn fit(&mut self, batch: Option<&Batch<'_>>) -> Result<(), Fault> {
         let mut packer = Packer::new();
+        let hurry = batch.is_some_and(|batch| batch.hurry);
         let batch = batch.map(|batch| packer.batch(batch));
-        self.call(Function::Fit, packer, Request::Fit { batch }, |_, reply| Ok(done(reply)))
+        self.call(Function::Fit, hurry, &packer, &Request::Fit { batch }, |_, reply| Ok(done(reply)))
     }
 
     fn fitted(&mut self) -> Result<Value, Fault> {
-        let learned = self.call(Function::Fitted, Packer::new(), Request::Fitted, |_, reply| match reply {
+        let learned = self.call(Function::Fitted, false, &Packer::new(), &Request::Fitted, |_, reply| match reply {
             Reply::Learned(learned) => Ok(Some(learned.clone())),
             _ => Ok(None),
         })?;
@@ -61,7 +63,7 @@ impl Prepare for Outside {
 
     fn restore(&mut self, fitted: &Value) -> Result<(), Fault> {
         let request = Request::Restore { fitted: fitted.clone() };
-        self.call(Function::Restore, Packer::new(), request, |_, reply| Ok(done(reply)))?;
+        self.call(Function::Restore, false, &Packer::new(), &request, |_, reply| Ok(done(reply)))?;
         self.remember(fitted.clone());
         Ok(())
     }
@@ -75,7 +77,7 @@ impl Encode for Outside {
     fn encode(&self, arrays: &ArraysView<'_>) -> Result<TokenBuffers, Fault> {
         let mut packer = Packer::new();
         let packed = packer.arrays(arrays);
-        self.call(Function::Encode, packer, Request::Encode { arrays: packed }, |region, reply| match reply {
+        self.call(Function::Encode, false, &packer, &Request::Encode { arrays: packed }, |region, reply| match reply {
             Reply::Tokens(packed) => packed.read(region).map(Some),
             _ => Ok(None),
         })
@@ -90,7 +92,7 @@ impl Encode for Outside {
         let mut packer = Packer::new();
         let like = like.map(|like| packer.arrays(like));
         let request = Request::Decode { tokens: packer.tokens(tokens), like, lengths: lengths.to_vec() };
-        self.call(Function::Decode, packer, request, |region, reply| match reply {
+        self.call(Function::Decode, false, &packer, &request, |region, reply| match reply {
             Reply::Arrays(packed) => packed.read(region).map(Some),
             _ => Ok(None),
         })

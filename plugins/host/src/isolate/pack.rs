@@ -168,12 +168,12 @@ impl<'a> Packer<'a> {
     }
 
     /// Copies everything.
-    pub(super) fn write(self, region: &mut Region) -> Result<()> {
+    pub(super) fn write(&self, region: &mut Region) -> Result<()> {
         region.reserve(self.end)?;
         let memory = region.bytes_mut();
-        for (start, bytes) in self.parts {
-            if let Some(to) = memory.get_mut(start..start + bytes.len()) {
-                to.copy_from_slice(&bytes);
+        for (start, bytes) in &self.parts {
+            if let Some(to) = memory.get_mut(*start..start + bytes.len()) {
+                to.copy_from_slice(bytes);
             }
         }
         Ok(())
@@ -247,6 +247,7 @@ impl PackedBatch {
             seed: self.seed,
             epoch: self.epoch,
             random: self.random.map(|random| random.of(region)).transpose()?,
+            hurry: false,
         })
     }
 }

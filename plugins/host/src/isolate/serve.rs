@@ -24,6 +24,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// If standard input is no socket, or the first message doesn't come.
 pub fn serve() -> Result<()> {
     end_with_parent();
+    crate::exit::leave_to_parent();
     // What asks to stop often goes to the whole group of processes; the parent decides what becomes of a run.
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         // SAFETY: ignoring a signal runs no code.

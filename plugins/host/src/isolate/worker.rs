@@ -16,8 +16,9 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A component in child processes.
 pub(crate) struct Outside {
@@ -27,6 +28,8 @@ pub(crate) struct Outside {
     create: Create,
     /// Those that wait for work.
     idle: Mutex<Vec<Worker>>,
+    /// Microseconds that a call took, at most.
+    longest: AtomicU64,
 }
 
 /// What a new child has to make.
@@ -71,6 +74,7 @@ impl Outside {
             limit,
             create,
             idle: Mutex::default(),
+            longest: AtomicU64::new(0),
         };
         let (worker, made) = outside.spawn()?;
         outside.put_back(worker);
@@ -122,22 +126,34 @@ impl Outside {
         self.idle.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Makes a call; `read` takes what it gave out of shared memory, `None` if that is no answer to it.
+    /// Makes a call, which may take only little time in a `hurry`; `read` takes what it gave out of shared memory, `None` if that is no answer to it.
     pub(super) fn call<T>(
         &self,
         function: Function,
-        packer: Packer<'_>,
-        request: Request,
+        hurry: bool,
+        packer: &Packer<'_>,
+        request: &Request,
         read: impl FnOnce(&Region, &Reply) -> Result<Option<T>>,
     ) -> std::result::Result<T, Fault> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut worker = match idle {
-            Some(worker) => worker,
-            None => self.spawn()?.0,
+        let mut again = matches!(function, Function::Run | Function::Encode | Function::Decode);
+        let (mut worker, reply, started) = loop {
+            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut worker = match idle {
+                Some(worker) => worker,
+                None => self.spawn()?.0,
+            };
+            packer.write(&mut worker.region).map_err(|error| shared(function, &error))?;
+            let started = Instant::now();
+            worker.limit = if hurry { self.little() } else { self.limit };
+            // A worker that fails is lost: it is not put back.
+            match worker.ask(request) {
+                Ok(reply) => break (worker, reply, started),
+                // Somebody else ended it, perhaps for the memory that all processes took: once, another one is worth it.
+                Err(lost) if lost.killed && again => again = false,
+                Err(lost) => return Err(lost.fault(function)),
+            }
         };
-        packer.write(&mut worker.region).map_err(|error| shared(function, &error))?;
-        // From here on a worker that fails is lost: it is not put back.
-        let reply = worker.ask(&request).map_err(|lost| lost.fault(function))?;
+        self.longest.fetch_max(started.elapsed().as_micros() as u64, Ordering::Relaxed);
         let result = match &reply {
             Reply::Failed(fault) => Err(fault.clone()),
             reply => {
@@ -148,6 +164,12 @@ impl Outside {
         };
         self.put_back(worker);
         result
+    }
+
+    /// Time for a call that is one of many in a search: a second, or a multiple of what any took.
+    fn little(&self) -> Duration {
+        let usual = Duration::from_micros(self.longest.load(Ordering::Relaxed).saturating_mul(20));
+        usual.max(Duration::from_secs(1)).min(self.limit)
     }
 }
 
@@ -190,6 +212,8 @@ struct Worker {
 /// A child that is gone.
 struct Lost {
     reason: String,
+    /// Whether somebody else ended it.
+    killed: bool,
 }
 
 impl Lost {
@@ -201,8 +225,6 @@ impl Lost {
 impl Worker {
     fn new(limit: Duration) -> Result<Self> {
         let (socket, theirs) = UnixStream::pair()?;
-        socket.set_read_timeout(Some(limit))?;
-        socket.set_write_timeout(Some(limit))?;
         let region = Region::create()?;
         // What a plugin prints must not get among what this program prints for others to read.
         let errors: OwnedFd = std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned()?;
@@ -231,12 +253,17 @@ impl Worker {
     }
 
     fn ask(&mut self, request: &Request) -> std::result::Result<Reply, Lost> {
-        let answer = send(&mut self.socket, request).and_then(|()| receive(&mut self.socket));
-        answer.map_err(|error| Lost { reason: self.end(&error) })
+        let times = [self.socket.set_read_timeout(Some(self.limit)), self.socket.set_write_timeout(Some(self.limit))];
+        let ready = times.into_iter().collect::<Result<()>>();
+        let answer = ready.and_then(|()| send(&mut self.socket, request)).and_then(|()| receive(&mut self.socket));
+        answer.map_err(|error| {
+            let (reason, killed) = self.end(&error);
+            Lost { reason, killed }
+        })
     }
 
-    /// Why there is no answer.
-    fn end(&mut self, error: &std::io::Error) -> String {
+    /// Why there is no answer, and whether somebody else is why.
+    fn end(&mut self, error: &std::io::Error) -> (String, bool) {
         let stop = |child: &mut Child| {
             let _ = child.kill();
             let _ = child.wait();
@@ -245,30 +272,36 @@ impl Worker {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => {
                 stop(&mut self.child);
                 let limit = self.limit.as_secs_f64();
-                return format!("it took longer than `plugins.time_limit`, {limit} s, and its process was stopped");
+                return (
+                    format!("it took longer than {limit} s (`plugins.time_limit`), and its process was stopped"),
+                    false,
+                );
             }
             ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => {}
             _ => {
                 stop(&mut self.child);
-                return format!("its process gave no proper answer and was stopped: {error}");
+                return (format!("its process gave no proper answer and was stopped: {error}"), false);
             }
         }
         // It has closed its side: it is gone, or about to be. One that stays is stopped.
-        let patience = std::time::Instant::now();
+        let patience = Instant::now();
         while matches!(self.child.try_wait(), Ok(None)) {
             if patience.elapsed() > self.limit {
                 stop(&mut self.child);
-                return "its process closed the connection and was stopped".into();
+                return ("its process closed the connection and was stopped".into(), false);
             }
             std::thread::sleep(Duration::from_millis(5));
         }
         match self.child.wait() {
             Ok(status) => match (status.signal(), status.code()) {
-                (Some(signal), _) => format!("its process was ended by signal {signal} ({})", signal_name(signal)),
-                (None, Some(code)) => format!("its process ended by itself, with exit code {code}"),
-                (None, None) => format!("its process ended: {status}"),
+                (Some(signal), _) => {
+                    let what = format!("its process was ended by signal {signal} ({})", signal_name(signal));
+                    (what, signal == libc::SIGKILL)
+                }
+                (None, Some(code)) => (format!("its process ended by itself, with exit code {code}"), false),
+                (None, None) => (format!("its process ended: {status}"), false),
             },
-            Err(_) => format!("its process does not answer: {error}"),
+            Err(_) => (format!("its process does not answer: {error}"), false),
         }
     }
 }

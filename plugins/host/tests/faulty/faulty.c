@@ -77,6 +77,8 @@
     F(crash_above)      /* the same, if a row begins with a value above 0.95 */                                        \
     F(abort)                                                                                                           \
     F(exit)             /* with 0 */                                                                                   \
+    F(prints)           /* to standard output */                                                                       \
+    F(fails_above)      /* with a message and no row, if a row begins with a value above 0.95 */                       \
     F(sleep)            /* for `sleep_s` seconds */                                                                    \
     F(nondeterministic) /* each call gives other values */                                                             \
     F(leak)             /* 4096 bytes a call */
@@ -264,6 +266,10 @@ static int fails_at_once(const Faulty *self, PanchromaError *error, PanchromaSta
         abort();
     case FAULT_exit:
         exit(0);
+    case FAULT_prints:
+        printf("hello from %s\n", "a plugin");
+        fflush(stdout);
+        return 0;
     case FAULT_sleep:
         sleep_for(self->sleep_s);
         return 0;
@@ -288,10 +294,13 @@ static PanchromaStatus run(const void *instance, const PanchromaRows *rows, Panc
     const float added = self->fault == FAULT_nondeterministic ? (float)(calls = calls + 1) : (float)-self->mean;
     PanchromaStatus status;
     if (fails_at_once(self, error, &status)) return status;
-    for (uint64_t row = 0; self->fault == FAULT_crash_above && row < rows->count; row++) {
+    const int above = self->fault == FAULT_crash_above || self->fault == FAULT_fails_above;
+    for (uint64_t row = 0; above && row < rows->count; row++) {
         uint64_t start;
         volatile int *volatile nowhere = NULL;
-        if (list_of(rows->columns[0], row, &start) > 0 && values[start] > 0.95f) *nowhere = 1;
+        if (list_of(rows->columns[0], row, &start) == 0 || values[start] <= 0.95f) continue;
+        if (self->fault == FAULT_fails_above) return fail(error, PANCHROMA_PANIC, -1, "a value above 0.95");
+        *nowhere = 1;
     }
     for (uint64_t row = 0; row < rows->count; row++) {
         uint64_t start;

@@ -3,19 +3,51 @@
 use crate::{Error, Result};
 use panchroma_abi as abi;
 use std::any::Any;
+use std::cell::RefCell;
 use std::mem::offset_of;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+thread_local! {
+    /// Where the last panic of this thread was, while it is in a guard.
+    static PLACE: RefCell<Option<Option<String>>> = const { RefCell::new(None) };
+}
+
+/// Panics in a guard become errors, and are told as such: they don't write to standard error, too.
+fn keep_quiet() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let guarded = PLACE.with(|place| match &mut *place.borrow_mut() {
+                Some(place) => {
+                    *place = info.location().map(|at| format!("{}:{}", at.file(), at.line()));
+                    true
+                }
+                None => false,
+            });
+            if !guarded {
+                before(info);
+            }
+        }));
+    });
+}
 
 /// Runs `body`; whatever happens becomes a status and a text.
 ///
 /// # Safety
 /// `error` is null or points to an error that begins with its true size, with `capacity` bytes behind its message.
 pub(crate) unsafe fn guard(error: *mut abi::Error, body: impl FnOnce() -> Result<abi::Status>) -> abi::Status {
-    let failed = match catch_unwind(AssertUnwindSafe(body)) {
+    keep_quiet();
+    let outer = PLACE.with(|place| place.replace(Some(None)));
+    let result = catch_unwind(AssertUnwindSafe(body));
+    let place = PLACE.with(|place| place.replace(outer)).flatten();
+    let failed = match result {
         Ok(Ok(status)) => return status,
         Ok(Err(failed)) => failed,
         Err(payload) => {
-            let message = words(payload.as_ref());
+            let place = place.map_or_else(String::new, |place| format!(" (at {place})"));
+            let message = format!("{}{place}", words(payload.as_ref()));
             // What was thrown may itself panic as it goes.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
             Error { status: abi::PANIC, row: None, message }
