@@ -162,6 +162,16 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// The shared libraries that plugins of it come from, by name.
+    #[must_use]
+    pub fn libraries(&self) -> BTreeMap<&str, &Library> {
+        fn of<T: Kind + ?Sized>(catalogue: &Catalogue<T>) -> impl Iterator<Item = &Library> {
+            catalogue.iter().filter_map(|(_, entry)| entry.library.as_deref())
+        }
+        let all = of(&self.modalities).chain(of(&self.tokenizers)).chain(of(&self.heads));
+        all.map(|library| (library.name.as_str(), library)).collect()
+    }
+
     /// The compiled-in plugins.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use clap::Args;
 use panchroma_core::data::Split;
 use panchroma_core::train::checkpoint::write_atomically;
 use panchroma_core::train::{Outcome, TrainOptions, train};
-use panchroma_core::{Error, Experiment, Result, ops};
+use panchroma_core::{Error, Experiment, LibraryId, Result, ops};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,6 +49,9 @@ impl TrainArgs {
 
 pub(super) fn run(args: &TrainArgs) -> Result<()> {
     let (registry, experiment) = args.config.read()?;
+    for library in registry.libraries().values().filter(|_| !args.json()) {
+        eprintln!("plugin: {} {} from {}", library.name, LibraryId::from(*library), library.path.display());
+    }
     let options = TrainOptions {
         resume: args.resume,
         overwrite: args.overwrite,

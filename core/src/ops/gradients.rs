@@ -4,7 +4,8 @@
 //! each. While [`Gradients::backward`] runs, our own operations add what they have to this buffer, where a matrix product
 //! does the adding; what other operations give is added when candle is done. Gradients of several batches add up.
 
-use crate::{Error, Parameter, Result};
+use crate::plugins::raised;
+use crate::{Parameter, Result};
 use candle_core::{DType, Tensor, TensorId, Var, bail};
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -48,7 +49,7 @@ impl Gradients {
     /// For these parameters, in this order; nothing is summed yet.
     ///
     /// # Errors
-    /// [`Error::Tensor`] if a parameter isn't f32, or they are on several devices.
+    /// [`crate::Error::Tensor`] if a parameter isn't f32, or they are on several devices.
     pub fn new(parameters: &[(String, Parameter)]) -> Result<Self> {
         let vars: Vec<Var> = parameters.iter().map(|(_, parameter)| parameter.var.clone()).collect();
         let mut sums = Sums::default();
@@ -92,12 +93,12 @@ impl Gradients {
     /// Adds the gradients of `loss`, a scalar.
     ///
     /// # Errors
-    /// [`Error::Tensor`] from an operation; the sums are cleared then.
+    /// [`crate::Error::Tensor`], or what a plugin raised, from an operation; the sums are cleared then.
     pub fn backward(&mut self, loss: &Tensor) -> Result<()> {
         let before = CURRENT.replace(Some(std::mem::take(&mut self.sums)));
         let store = loss.backward();
         self.sums = CURRENT.replace(before).unwrap_or_default();
-        let done = store.map_err(Error::from).and_then(|store| {
+        let done = store.map_err(raised).and_then(|store| {
             for (slot, var) in self.vars.iter().enumerate() {
                 if let Some(gradient) = store.get(var.as_tensor()) {
                     self.sums.add_tensor(slot, gradient)?;

@@ -2,8 +2,10 @@
 //! kind comes from, and what can go wrong there. What finds and loads them is a crate of its own.
 
 mod error;
+mod raised;
 
 pub use error::{PluginCall, PluginError};
+pub use raised::{raise, raised};
 
 use crate::config::Document;
 use crate::{Result, Section};

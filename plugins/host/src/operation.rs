@@ -9,12 +9,12 @@ use crate::table;
 use crate::views::{Slice, View};
 use panchroma_abi as abi;
 use panchroma_abi::Struct;
+use panchroma_core::plugins::{raise, raised};
 use panchroma_core::reexport::candle_core::{
     CpuStorage, CustomOp2, Device, Error as TensorError, Layout, Result as TensorResult, Shape, Tensor,
 };
-use panchroma_core::{Decay, Error, Init, Parameters, Result};
+use panchroma_core::{Decay, Init, Parameters, Result};
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most parameters of a component.
 const MOST: u32 = 4096;
@@ -147,29 +147,15 @@ pub(crate) trait Compute: Send + Sync + 'static {
 pub(crate) fn apply<C: Compute>(compute: C, x: &Tensor, parameters: &Held) -> Result<Tensor> {
     let device = x.device().clone();
     let x = x.to_device(&Device::Cpu)?.contiguous()?;
-    let failed = Arc::new(Mutex::new(None));
-    let operation = Operation { compute, failed: Arc::clone(&failed) };
-    match x.apply_op2(&parameters.flat()?.contiguous()?, operation) {
-        Ok(result) => Ok(result.to_device(&device)?),
-        Err(error) => {
-            let own = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
-            Err(own.unwrap_or_else(|| error.into()))
-        }
-    }
+    let result = x.apply_op2(&parameters.flat()?.contiguous()?, Operation(compute)).map_err(raised)?;
+    Ok(result.to_device(&device)?)
 }
 
-struct Operation<C> {
-    compute: C,
-    /// The error of a forward pass, which would lose what it knows on its way through candle.
-    failed: Arc<Mutex<Option<Error>>>,
-}
+struct Operation<C>(C);
 
 impl<C: Compute> Operation<C> {
-    fn wrap(&self, fault: Fault) -> TensorError {
-        let error = self.compute.caller().error(fault, self.compute.ids());
-        let text = error.to_string();
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-        TensorError::Msg(text)
+    fn raise(&self, fault: Fault) -> TensorError {
+        raise(self.0.caller().error(fault, self.0.ids()))
     }
 }
 
@@ -187,10 +173,10 @@ impl<C: Compute> CustomOp2 for Operation<C> {
 
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, p: &CpuStorage, pl: &Layout) -> TensorResult<(CpuStorage, Shape)> {
         let (x, p) = (values(x, xl)?, values(p, pl)?);
-        let (result, shape) = self.compute.forward((x, xl.dims()), p).map_err(|fault| self.wrap(fault))?;
+        let (result, shape) = self.0.forward((x, xl.dims()), p).map_err(|fault| self.raise(fault))?;
         if let Some(bad) = result.iter().find(|v| !v.is_finite()) {
             return Err(
-                self.wrap(Function::Forward.fault(format!("it gave {bad}; a value that was never written is NaN")))
+                self.raise(Function::Forward.fault(format!("it gave {bad}; a value that was never written is NaN")))
             );
         }
         Ok((CpuStorage::F32(result), Shape::from(shape)))
@@ -206,9 +192,9 @@ impl<C: Compute> CustomOp2 for Operation<C> {
         let flat = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
         let (own, parameters, gradient) = (flat(x)?, flat(p)?, flat(gradient)?);
         let (of_x, of_parameters) =
-            self.compute.backward((&own, x.dims()), &parameters, &gradient).map_err(|fault| self.wrap(fault))?;
+            self.0.backward((&own, x.dims()), &parameters, &gradient).map_err(|fault| self.raise(fault))?;
         if of_x.iter().chain(&of_parameters).any(|v| !v.is_finite()) {
-            return Err(self.wrap(Function::Backward.fault("a gradient is not finite")));
+            return Err(self.raise(Function::Backward.fault("a gradient is not finite")));
         }
         let of_x = Tensor::from_vec(of_x, x.shape(), x.device())?;
         Ok((Some(of_x), Some(Tensor::from_vec(of_parameters, p.shape(), p.device())?)))

@@ -2,7 +2,7 @@
 
 use super::{ALIGN, OBJECTS, Place, library, rust_example};
 use crate::runs::{assert_same, checkpoint, losses};
-use crate::support::succeeds;
+use crate::support::{panchroma, succeeds};
 use serde_json::Value;
 use std::fs;
 
@@ -10,7 +10,10 @@ const STEPS: usize = 50;
 
 fn trains_resumes_and_embeds(place: &Place, plugin: &str, present: usize) {
     place.train("whole", &[]);
-    place.train("halves", &["--max-steps", "25"]);
+    let arguments = place.arguments("halves", &["--max-steps", "25"]);
+    let output = panchroma(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.contains(&format!("plugin: {plugin} 0.1.0 (sha256 ")), "{said}");
     place.train("halves", &["--resume"]);
     assert_same(&place.path("whole"), &place.path("halves"));
     let losses: Vec<f64> = losses(&place.path("whole")).into_iter().map(|(_, loss)| loss).collect();
