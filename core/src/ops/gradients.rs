@@ -140,7 +140,7 @@ impl Gradients {
     /// The gradient of parameter `number`, row-major, from whatever device; `None` if it got none. Waits for the device.
     ///
     /// # Errors
-    /// [`Error::Tensor`] if the device fails.
+    /// [`crate::Error::Tensor`] if the device fails.
     pub fn to_host(&self, number: usize) -> Result<Option<Cow<'_, [f32]>>> {
         match self.on_device(number) {
             Some(gradient) => Ok(Some(Cow::Owned(gradient.flatten_all()?.to_vec1()?))),
@@ -151,7 +151,7 @@ impl Gradients {
     /// The gradient of `parameter` as a tensor; `None` if it got none.
     ///
     /// # Errors
-    /// [`Error::Tensor`] if the tensor can't be made.
+    /// [`crate::Error::Tensor`] if the tensor can't be made.
     pub fn tensor(&self, parameter: &Tensor) -> Result<Option<Tensor>> {
         let number = self.sums.by_id.get(&parameter.id());
         if let Some(sum) = number.and_then(|number| self.on_device(*number)) {
