@@ -172,7 +172,7 @@ pub fn enter(
 
 /// Makes a shared library a plugin: names what is in it, and exports `panchroma_plugin`.
 ///
-/// ```ignore
+/// ```text
 /// panchroma_sdk::plugin! {
 ///     name: "radio",
 ///     version: env!("CARGO_PKG_VERSION"),
