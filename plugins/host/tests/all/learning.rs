@@ -23,6 +23,14 @@ fn what_is_learned_is_kept_and_taken_back() {
 }
 
 #[test]
+fn what_was_begun_and_not_ended_does_not_count() {
+    let mut own = modality(&config(&faulty(&["FITS"])), "").unwrap();
+    own.fit(&mut [Ok(rows()), rows().take(&[99])].into_iter()).unwrap_err();
+    own.fit(&mut std::iter::once(rows().take(&[0]))).unwrap();
+    assert_eq!(own.fitted()["mean"].as_f64(), Some(1.5));
+}
+
+#[test]
 fn faults_of_learning_name_the_object() {
     let config = config(&faulty(&["FITS"]));
     let mut own = modality(&config, "fault = \"error\"\n").unwrap();
