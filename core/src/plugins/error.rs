@@ -27,18 +27,8 @@ pub enum PluginError {
         row: Option<usize>,
         /// What happened.
         reason: String,
-    },
-    /// A child process ended or hung in a call.
-    #[error("{call}{}: {reason}", object.as_ref().map_or_else(String::new, |o| format!(", object `{o}`")))]
-    Crash {
-        /// What was called.
-        call: PluginCall,
-        /// The object that it is about, if one alone does it.
-        object: Option<String>,
-        /// Number of its row in the batch.
-        row: Option<usize>,
-        /// What happened.
-        reason: String,
+        /// Whether it ended or hung the child process in which it ran.
+        crash: bool,
     },
 }
 
@@ -65,7 +55,7 @@ impl PluginError {
     /// Names the object, where only the number of its row is known; `ids` are the batch's.
     #[must_use]
     pub fn of_rows(mut self, ids: &[String]) -> Self {
-        if let Self::Call { object, row: Some(row), .. } | Self::Crash { object, row: Some(row), .. } = &mut self
+        if let Self::Call { object, row: Some(row), .. } = &mut self
             && object.is_none()
         {
             *object = ids.get(*row).cloned();
@@ -87,7 +77,7 @@ impl PluginError {
     pub fn object(&self) -> Option<&str> {
         match self {
             Self::Load { .. } => None,
-            Self::Call { object, .. } | Self::Crash { object, .. } => object.as_deref(),
+            Self::Call { object, .. } => object.as_deref(),
         }
     }
 
@@ -96,11 +86,11 @@ impl PluginError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Load { hint, .. } => hint.clone(),
-            Self::Call { object: Some(_), .. } | Self::Crash { object: Some(_), .. } => Some(
+            Self::Call { object: Some(_), .. } => Some(
                 "`data.bad_rows = \"absent\"` leaves out such objects and goes on; `panchroma plugins check FILE` tests the plugin"
                     .into(),
             ),
-            Self::Crash { .. } => Some(
+            Self::Call { crash: true, .. } => Some(
                 "`panchroma plugins check FILE` tests the plugin; `train --resume` goes on from the last checkpoint".into(),
             ),
             Self::Call { .. } => Some(

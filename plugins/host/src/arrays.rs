@@ -3,7 +3,7 @@
 use crate::call::{Fault, Function};
 use crate::info::Info;
 use crate::mask;
-use crate::views::{Guarded, Shaped, Slice, SliceMut, View, require_room, unchanged};
+use crate::views::{Guarded, Shaped, Slice, View, require_room, unchanged};
 use panchroma_abi as abi;
 use panchroma_abi::Struct;
 use panchroma_core::plugins::NotFinitePolicy;
@@ -160,7 +160,7 @@ impl Spec {
         }
         let beyond = |what: String| function.fault(format!("it wrote behind the end of {what}"));
         let present = present.take().ok_or_else(|| beyond("`present`".into()))?;
-        let SliceMut::U8(valid) = valid.take().ok_or_else(|| beyond("the mask".into()))? else {
+        let Values::U8(valid) = valid.take().ok_or_else(|| beyond("the mask".into()))? else {
             return Err(function.fault("the mask is not u8"));
         };
         let mut values = Vec::new();
@@ -183,7 +183,7 @@ impl Spec {
                 .fields
                 .iter()
                 .zip(&buffers.fields)
-                .all(|(field, own)| (own.borrow().kind(), own.borrow().len()) == (field.kind, values(&field.axes)));
+                .all(|(field, own)| (own.value_type(), own.len()) == (value_type(field.kind), values(&field.axes)));
         if fits { Ok(()) } else { Err(function.fault("what came back has other shapes than were asked for")) }
     }
 
@@ -216,18 +216,18 @@ impl Spec {
         let all: Vec<mask::Rows<'_>> = self.fields.iter().map(rows).collect();
         for (rows, values) in all.iter().zip(&buffers.fields) {
             match values {
-                SliceMut::F32(v) => rows.require_finite(v, &mut buffers.valid, policy, f32::is_finite)?,
-                SliceMut::F64(v) => rows.require_finite(v, &mut buffers.valid, policy, f64::is_finite)?,
-                SliceMut::U8(_) | SliceMut::U32(_) => {}
+                Values::F32(v) => rows.require_finite(v, &mut buffers.valid, policy, f32::is_finite)?,
+                Values::F64(v) => rows.require_finite(v, &mut buffers.valid, policy, f64::is_finite)?,
+                Values::U8(_) | Values::U32(_) => {}
             }
         }
         // Not before all of them were looked at: what one field hides is hidden in all.
         for (rows, values) in all.iter().zip(&mut buffers.fields) {
             match values {
-                SliceMut::F32(v) => rows.clear(v, &buffers.valid),
-                SliceMut::F64(v) => rows.clear(v, &buffers.valid),
-                SliceMut::U8(v) => rows.clear(v, &buffers.valid),
-                SliceMut::U32(v) => rows.clear(v, &buffers.valid),
+                Values::F32(v) => rows.clear(v, &buffers.valid),
+                Values::F64(v) => rows.clear(v, &buffers.valid),
+                Values::U8(v) => rows.clear(v, &buffers.valid),
+                Values::U32(v) => rows.clear(v, &buffers.valid),
             }
         }
         let of = |axes: &[usize], values: Values| {
@@ -236,7 +236,7 @@ impl Spec {
         };
         let fields = self.fields.iter().zip(buffers.fields);
         let fields: BTreeMap<String, Array> =
-            fields.map(|(field, values)| (field.name.clone(), of(&field.axes, values.into()))).collect();
+            fields.map(|(field, values)| (field.name.clone(), of(&field.axes, values))).collect();
         let valid = of(&self.valid_axes, Values::U8(buffers.valid));
         Ok(Arrays { present: buffers.present.iter().map(|p| *p == 1).collect(), valid, fields })
     }
@@ -249,7 +249,7 @@ pub(crate) struct Buffers {
     pub(crate) lengths: Vec<usize>,
     pub(crate) present: Vec<u8>,
     pub(crate) valid: Vec<u8>,
-    pub(crate) fields: Vec<SliceMut>,
+    pub(crate) fields: Vec<Values>,
 }
 
 /// Arrays by reference, for codecs to read.

@@ -161,11 +161,7 @@ impl Caller {
         };
         let object = fault.row.and_then(|row| ids.get(row)).cloned();
         let Fault { reason, row, crash, .. } = fault;
-        match crash {
-            true => PluginError::Crash { call, object, row, reason },
-            false => PluginError::Call { call, object, row, reason },
-        }
-        .into()
+        PluginError::Call { call, object, row, reason, crash }.into()
     }
 }
 

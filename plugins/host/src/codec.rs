@@ -180,16 +180,7 @@ impl Tokenizer for ForeignCodec {
     }
 
     fn tokenize(&self, arrays: &Arrays, _context: &Forward) -> Result<Tokens> {
-        self.encoded(arrays).map_err(|mut fault| {
-            if fault.may_be_a_row() {
-                let fails = |rows: &[usize]| match self.encoded(&arrays.take(rows)) {
-                    Err(fault) => fault.may_be_a_row(),
-                    Ok(_) => false,
-                };
-                fault.row = culprit(arrays.len(), fails);
-            }
-            self.caller.error(fault, &[])
-        })
+        attributed(arrays, |arrays| self.encoded(arrays)).map_err(|fault| self.caller.error(fault, &[]))
     }
 
     fn reconstruct(&self, tokens: &Tokens, like: Option<&Arrays>, _context: &Forward) -> Result<Option<Arrays>> {
@@ -198,6 +189,17 @@ impl Tokenizer for ForeignCodec {
         }
         self.decoded(tokens, like).map(Some).map_err(|fault| self.caller.error(fault, &[]))
     }
+}
+
+/// What `run` makes of arrays; a fault says which row is to blame, if one alone is.
+pub(crate) fn attributed(arrays: &Arrays, run: impl Fn(&Arrays) -> Result<Tokens, Fault>) -> Result<Tokens, Fault> {
+    run(arrays).map_err(|mut fault| {
+        if fault.may_be_a_row() {
+            let fails = |rows: &[usize]| run(&arrays.take(rows)).is_err_and(|fault| fault.may_be_a_row());
+            fault.row = culprit(arrays.len(), fails);
+        }
+        fault
+    })
 }
 
 /// Lengths of arrays to decode to: those of `like`, or the longest.

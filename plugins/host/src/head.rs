@@ -3,9 +3,8 @@
 use crate::call::{Caller, Fault, Function};
 use crate::instance::{Chosen, Instance, Request};
 use crate::library::Functions;
-use crate::operation::{self, Compute, Declared, parameter_views};
+use crate::operation::{self, Compute, Declared, Gradients, parameter_views};
 use crate::rows::{Held, Wanted};
-use crate::tokenizer::Gradients;
 use crate::views::{Shaped, Slice, View};
 use panchroma_abi as abi;
 use panchroma_abi::Struct;

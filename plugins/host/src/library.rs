@@ -1,6 +1,5 @@
 //! Loading a library once and for ever, agreeing on a version, and reading the tables that never change.
 
-use crate::file::facts;
 use crate::manifest::Manifest;
 use crate::schema::ConfigSchema;
 use crate::{table, unloadable};
@@ -83,14 +82,13 @@ unsafe impl Sync for Component {}
 /// Libraries that are loaded, by file and hash: a second registry gets the same.
 static LOADED: Mutex<BTreeMap<(PathBuf, String), Arc<Loaded>>> = Mutex::new(BTreeMap::new());
 
-/// Loads the library at `path`; what `manifest` says must be what it says itself.
+/// Loads the library at `path`, which was found to be one, with this hash; what `manifest` says must be what it says itself.
 ///
 /// # Errors
 /// [`panchroma_core::PluginError::Load`] that says why it can't be.
-pub(crate) fn load(path: &Path, manifest: Option<&Manifest>) -> Result<Arc<Loaded>> {
-    let sha256 = facts(path)?.sha256;
+pub(crate) fn load(path: &Path, sha256: &str, manifest: Option<&Manifest>) -> Result<Arc<Loaded>> {
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-    let key = (path.to_path_buf(), sha256);
+    let key = (path.to_path_buf(), sha256.to_owned());
     let found = match loaded.get(&key) {
         Some(found) => Arc::clone(found),
         None if loaded.keys().any(|(other, _)| other == path) => {

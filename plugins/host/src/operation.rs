@@ -6,7 +6,7 @@
 use crate::call::{Caller, Fault, Function};
 use crate::instance::Instance;
 use crate::table;
-use crate::views::{Slice, View};
+use crate::views::{Shaped, Slice, View};
 use panchroma_abi as abi;
 use panchroma_abi::Struct;
 use panchroma_core::plugins::{raise, raised};
@@ -117,6 +117,30 @@ pub(crate) fn parameter_views(declared: &[Declared], flat: &[f32]) -> Vec<View> 
             View::of(&shape, &Slice::F32(own))
         })
         .collect()
+}
+
+/// Buffers for the gradients of parameters.
+pub(crate) struct Gradients(Vec<Shaped>);
+
+impl Gradients {
+    pub(crate) fn new(declared: &[Declared]) -> Self {
+        let shape = |d: &Declared| d.shape.iter().map(|n| *n as i64).collect::<Vec<i64>>();
+        Self(declared.iter().map(|d| Shaped::zeros(&shape(d))).collect())
+    }
+
+    pub(crate) fn views(&mut self) -> Vec<View> {
+        self.0.iter_mut().map(Shaped::view).collect()
+    }
+
+    /// All one after the other; without parameters the one number that stands for them.
+    pub(crate) fn flat(self, length: usize) -> Option<Vec<f32>> {
+        let mut flat = Vec::with_capacity(length);
+        for own in self.0 {
+            flat.extend(own.take_f32()?);
+        }
+        flat.resize(length, 0.0);
+        Some(flat)
+    }
 }
 
 /// What a plugin computes: one result of one input and the parameters.

@@ -49,7 +49,7 @@ pub fn add_found(registry: &mut Registry, config: &PluginsConfig, found: &[Candi
                 continue;
             }
         }
-        let loaded = load(path, candidate.manifest.as_ref())?;
+        let loaded = load(path, &sha256, candidate.manifest.as_ref())?;
         allowed_name(config, &loaded.library)?;
         one_of_its_name(&libraries, &loaded.library)?;
         for number in 0..loaded.components.len() {

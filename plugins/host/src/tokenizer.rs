@@ -2,10 +2,10 @@
 
 use crate::arrays::{ArraysView, Spec};
 use crate::call::{Caller, Fault, Function};
-use crate::codec::planned;
+use crate::codec::{attributed, planned};
 use crate::instance::{Chosen, Instance, Request};
 use crate::library::Functions;
-use crate::operation::{self, Compute, Declared, Held, parameter_views};
+use crate::operation::{self, Compute, Declared, Gradients, Held, parameter_views};
 use crate::tokens::TokenLayout;
 use crate::views::{Shaped, Slice, View};
 use panchroma_abi as abi;
@@ -86,7 +86,7 @@ impl Tokenizer for ForeignTokenizer {
 
     fn tokenize(&self, arrays: &Arrays, _context: &Forward) -> Result<Tokens> {
         let Own { instance, functions, caller } = &*self.own;
-        let tokens = || {
+        let tokens = |arrays: &Arrays| {
             let Some(run) = functions.run else { return Err(Function::Run.fault("there is none")) };
             let view = ArraysView::of(Function::Run, arrays, &self.arrays)?;
             let buffers = view.view(|arrays| {
@@ -98,7 +98,7 @@ impl Tokenizer for ForeignTokenizer {
             })?;
             self.layout.finish(Function::Run, buffers, &arrays.present)
         };
-        tokens().map_err(|fault| caller.error(fault, &[]))
+        attributed(arrays, tokens).map_err(|fault| caller.error(fault, &[]))
     }
 
     fn layer(&self) -> Option<Arc<dyn Layer>> {
@@ -188,29 +188,5 @@ impl Compute for LayerCall {
 
     fn caller(&self) -> &Caller {
         &self.own.caller
-    }
-}
-
-/// Buffers for the gradients of parameters.
-pub(crate) struct Gradients(Vec<Shaped>);
-
-impl Gradients {
-    pub(crate) fn new(declared: &[Declared]) -> Self {
-        let shape = |d: &Declared| d.shape.iter().map(|n| *n as i64).collect::<Vec<i64>>();
-        Self(declared.iter().map(|d| Shaped::zeros(&shape(d))).collect())
-    }
-
-    pub(crate) fn views(&mut self) -> Vec<View> {
-        self.0.iter_mut().map(Shaped::view).collect()
-    }
-
-    /// All one after the other; without parameters the one number that stands for them.
-    pub(crate) fn flat(self, length: usize) -> Option<Vec<f32>> {
-        let mut flat = Vec::with_capacity(length);
-        for own in self.0 {
-            flat.extend(own.take_f32()?);
-        }
-        flat.resize(length, 0.0);
-        Some(flat)
     }
 }

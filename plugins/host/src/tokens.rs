@@ -3,11 +3,11 @@
 use crate::call::{Fault, Function};
 use crate::instance::Instance;
 use crate::table;
-use crate::views::{Shaped, Slice, SliceMut, View, require_room, unchanged};
+use crate::views::{Shaped, Slice, View, require_room, unchanged};
 use panchroma_abi as abi;
 use panchroma_abi::Struct;
 use panchroma_core::reexport::candle_core::{Device, Tensor};
-use panchroma_core::{Coordinate, Encoding, Result, TokenKind, TokenSpec, TokenValues, Tokens};
+use panchroma_core::{Coordinate, Encoding, Result, TokenKind, TokenSpec, TokenValues, Tokens, Values};
 use serde::{Deserialize, Serialize};
 use std::ffi::c_void;
 
@@ -122,7 +122,7 @@ impl TokenLayout {
         let valid = valid.take().ok_or_else(|| beyond("the mask"))?;
         let values = values.take().ok_or_else(|| beyond("the tokens"))?;
         let coordinates = coordinates.take_f32().ok_or_else(|| beyond("the coordinates"))?;
-        let SliceMut::U8(valid) = valid else { return Err(function.fault("the mask is not u8")) };
+        let Values::U8(valid) = valid else { return Err(function.fault("the mask is not u8")) };
         Ok(TokenBuffers { tokens, valid, values, coordinates })
     }
 
@@ -135,7 +135,7 @@ impl TokenLayout {
         if one.valid != two.valid || one.tokens != two.tokens {
             return Err(Function::Encode.fault(reason));
         }
-        let (SliceMut::U32(first), SliceMut::U32(second)) = (&one.values, &two.values) else { return Ok(()) };
+        let (Values::U32(first), Values::U32(second)) = (&one.values, &two.values) else { return Ok(()) };
         let differs = |place: &usize| one.valid.get(*place) == Some(&1) && first.get(*place) != second.get(*place);
         match (0..first.len()).find(differs) {
             Some(place) => Err(Function::Encode.fault_of(place / one.tokens.max(1), reason)),
@@ -155,7 +155,7 @@ impl TokenLayout {
     ) -> Result<Tokens, Fault> {
         let (b, t, c) = (present.len(), buffers.tokens, self.coordinates.len());
         let values = b * t * if self.vocabulary == 0 { self.width } else { 1 };
-        let found = (buffers.valid.len(), buffers.values.borrow().len(), buffers.coordinates.len());
+        let found = (buffers.valid.len(), buffers.values.len(), buffers.coordinates.len());
         if !(1..=self.max_tokens).contains(&t) || found != (b * t, values, b * t * c) {
             return Err(function.fault("what came back has other shapes than were asked for"));
         }
@@ -169,7 +169,7 @@ impl TokenLayout {
             }
         }
         match &mut buffers.values {
-            SliceMut::U32(codes) => {
+            Values::U32(codes) => {
                 for (place, (code, valid)) in codes.iter_mut().zip(&buffers.valid).enumerate() {
                     if *valid == 0 {
                         *code = 0;
@@ -179,7 +179,7 @@ impl TokenLayout {
                     }
                 }
             }
-            SliceMut::F32(values) => {
+            Values::F32(values) => {
                 for (place, (patch, valid)) in values.chunks_mut(self.width.max(1)).zip(&buffers.valid).enumerate() {
                     if *valid == 0 {
                         patch.fill(0.0);
@@ -200,8 +200,8 @@ impl TokenLayout {
     fn tensors(&self, buffers: TokenBuffers, present: &[bool], (b, t, c): (usize, usize, usize)) -> Result<Tokens> {
         let cpu = &Device::Cpu;
         let values = match buffers.values {
-            SliceMut::U32(codes) => TokenValues::Codes(Tensor::from_vec(codes, (b, t), cpu)?),
-            SliceMut::F32(values) => TokenValues::Patches(Tensor::from_vec(values, (b, t, self.width), cpu)?),
+            Values::U32(codes) => TokenValues::Codes(Tensor::from_vec(codes, (b, t), cpu)?),
+            Values::F32(values) => TokenValues::Patches(Tensor::from_vec(values, (b, t, self.width), cpu)?),
             _ => TokenValues::Codes(Tensor::zeros((b, t), panchroma_core::reexport::candle_core::DType::U32, cpu)?),
         };
         let coordinates = match c {
@@ -264,7 +264,7 @@ pub(crate) struct TokenBuffers {
     /// T.
     pub(crate) tokens: usize,
     pub(crate) valid: Vec<u8>,
-    pub(crate) values: SliceMut,
+    pub(crate) values: Values,
     pub(crate) coordinates: Vec<f32>,
 }
 

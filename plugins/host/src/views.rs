@@ -17,15 +17,6 @@ pub(crate) enum Slice<'a> {
     U32(&'a [u32]),
 }
 
-/// Values of one type, owned.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum SliceMut {
-    F32(Vec<f32>),
-    F64(Vec<f64>),
-    U8(Vec<u8>),
-    U32(Vec<u32>),
-}
-
 impl<'a> From<&'a Values> for Slice<'a> {
     fn from(values: &'a Values) -> Self {
         match values {
@@ -37,18 +28,7 @@ impl<'a> From<&'a Values> for Slice<'a> {
     }
 }
 
-impl From<SliceMut> for Values {
-    fn from(values: SliceMut) -> Self {
-        match values {
-            SliceMut::F32(v) => Self::F32(v),
-            SliceMut::F64(v) => Self::F64(v),
-            SliceMut::U8(v) => Self::U8(v),
-            SliceMut::U32(v) => Self::U32(v),
-        }
-    }
-}
-
-impl Slice<'_> {
+impl<'a> Slice<'a> {
     /// Type as the interface numbers it.
     pub(crate) fn kind(&self) -> u32 {
         match self {
@@ -59,40 +39,8 @@ impl Slice<'_> {
         }
     }
 
-    /// Number of values.
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::F32(v) => v.len(),
-            Self::F64(v) => v.len(),
-            Self::U8(v) => v.len(),
-            Self::U32(v) => v.len(),
-        }
-    }
-
     /// As bytes.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        match self {
-            Self::F32(v) => bytemuck::cast_slice(v),
-            Self::F64(v) => bytemuck::cast_slice(v),
-            Self::U8(v) => v,
-            Self::U32(v) => bytemuck::cast_slice(v),
-        }
-    }
-}
-
-impl SliceMut {
-    /// By reference.
-    pub(crate) fn borrow(&self) -> Slice<'_> {
-        match self {
-            Self::F32(v) => Slice::F32(v),
-            Self::F64(v) => Slice::F64(v),
-            Self::U8(v) => Slice::U8(v),
-            Self::U32(v) => Slice::U32(v),
-        }
-    }
-
-    /// As bytes.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &'a [u8] {
         match self {
             Self::F32(v) => bytemuck::cast_slice(v),
             Self::F64(v) => bytemuck::cast_slice(v),
@@ -200,19 +148,19 @@ impl Shaped {
     }
 
     /// The values; none if something was written behind them.
-    pub(crate) fn take(self) -> Option<SliceMut> {
+    pub(crate) fn take(self) -> Option<Values> {
         Some(match self.buffer {
-            Buffer::F32(b) => SliceMut::F32(b.take()?),
-            Buffer::F64(b) => SliceMut::F64(b.take()?),
-            Buffer::U8(b) => SliceMut::U8(b.take()?),
-            Buffer::U32(b) => SliceMut::U32(b.take()?),
+            Buffer::F32(b) => Values::F32(b.take()?),
+            Buffer::F64(b) => Values::F64(b.take()?),
+            Buffer::U8(b) => Values::U8(b.take()?),
+            Buffer::U32(b) => Values::U32(b.take()?),
         })
     }
 
     /// The same of real numbers.
     pub(crate) fn take_f32(self) -> Option<Vec<f32>> {
         match self.take()? {
-            SliceMut::F32(values) => Some(values),
+            Values::F32(values) => Some(values),
             _ => None,
         }
     }

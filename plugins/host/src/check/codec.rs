@@ -9,10 +9,10 @@ use crate::instance::Chosen;
 use crate::library::Loaded;
 use crate::modality::Prepare;
 use crate::tokens::{TokenBuffers, TokensView};
-use crate::views::SliceMut;
+use crate::views::Slice;
 use panchroma_abi as abi;
-use panchroma_core::Arrays;
 use panchroma_core::plugins::NotFinitePolicy;
+use panchroma_core::{Arrays, Values};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ pub(super) fn check(steps: &mut Steps<'_>, chosen: &Chosen, config: &Value, load
     let Ok(expected) = tried.encode(first, &spec) else { return };
     let deterministic = chosen.component().about.flags & abi::DETERMINISTIC != 0;
     steps.step("threads", || {
-        let bits = |b: TokenBuffers| (b.valid, b.values.bytes().to_vec());
+        let bits = |b: TokenBuffers| (b.valid, Slice::from(&b.values).bytes().to_vec());
         let expected = deterministic.then(|| bits(expected));
         on_threads(expected.as_ref(), || tried.encode(first, &spec).map(bits))
     });
@@ -97,7 +97,7 @@ impl Tried {
     /// Codes back to arrays: with the measurement that they came from, and without.
     fn decode(&self, arrays: &Arrays, spec: &Spec) -> Result<String, String> {
         let buffers = self.encode(arrays, spec)?;
-        let SliceMut::U32(codes) = &buffers.values else { return Err("its tokens are no codes".into()) };
+        let Values::U32(codes) = &buffers.values else { return Err("its tokens are no codes".into()) };
         let (present, tokens): (Vec<u8>, usize) =
             (arrays.present.iter().map(|p| u8::from(*p)).collect(), buffers.tokens);
         let view =

@@ -74,7 +74,7 @@ pub fn check(path: &Path, tell: &mut dyn FnMut(Step)) -> Result<Library> {
     let mut steps = Steps { component: String::new(), tell };
     steps.say("load", Outcome::Begun);
     let manifest = manifest::beside(path)?;
-    let loaded = load(path, manifest.as_ref())?;
+    let loaded = load(path, &crate::facts(path)?.sha256, manifest.as_ref())?;
     let Library { name, version, license, .. } = &*loaded.library;
     steps.say("load", Outcome::Passed(format!("{name} {version}, {license}, interface {}", loaded.interface)));
     match &manifest {

@@ -4,8 +4,9 @@ use super::region::Region;
 use crate::arrays::{ArraysView, Buffers};
 use crate::rows::{Batch, ColumnValues, ColumnView};
 use crate::tokens::{TokenBuffers, TokensView};
-use crate::views::{Slice, SliceMut};
+use crate::views::Slice;
 use panchroma_abi as abi;
+use panchroma_core::Values;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::io::{Error, Result};
@@ -104,13 +105,7 @@ impl<'a> Packer<'a> {
     }
 
     fn typed(&mut self, slice: &Slice<'a>) -> Typed {
-        let bytes: &'a [u8] = match *slice {
-            Slice::F32(v) => bytemuck::cast_slice(v),
-            Slice::F64(v) => bytemuck::cast_slice(v),
-            Slice::U8(v) => v,
-            Slice::U32(v) => bytemuck::cast_slice(v),
-        };
-        Typed { kind: slice.kind(), block: self.add(bytes) }
+        Typed { kind: slice.kind(), block: self.add(slice.bytes()) }
     }
 
     fn texts(&mut self, texts: &[&'a str]) -> Texts {
@@ -156,13 +151,13 @@ impl<'a> Packer<'a> {
     }
 
     pub(super) fn buffers(&mut self, buffers: &'a Buffers) -> PackedBuffers {
-        let fields = buffers.fields.iter().map(|field| self.typed(&field.borrow())).collect();
+        let fields = buffers.fields.iter().map(|field| self.typed(&Slice::from(field))).collect();
         let (present, valid) = (self.add(&buffers.present[..]), self.add(&buffers.valid[..]));
         PackedBuffers { lengths: buffers.lengths.clone(), present, valid, fields }
     }
 
     pub(super) fn token_buffers(&mut self, buffers: &'a TokenBuffers) -> PackedTokenBuffers {
-        let values = self.typed(&buffers.values.borrow());
+        let values = self.typed(&Slice::from(&buffers.values));
         let coordinates = self.add(bytemuck::cast_slice(&buffers.coordinates));
         PackedTokenBuffers { tokens: buffers.tokens, valid: self.add(&buffers.valid[..]), values, coordinates }
     }
@@ -203,12 +198,12 @@ impl Typed {
         })
     }
 
-    fn owned(self, region: &Region) -> Result<SliceMut> {
+    fn owned(self, region: &Region) -> Result<Values> {
         Ok(match self.slice(region)? {
-            Slice::F32(v) => SliceMut::F32(v.to_vec()),
-            Slice::F64(v) => SliceMut::F64(v.to_vec()),
-            Slice::U8(v) => SliceMut::U8(v.to_vec()),
-            Slice::U32(v) => SliceMut::U32(v.to_vec()),
+            Slice::F32(v) => Values::F32(v.to_vec()),
+            Slice::F64(v) => Values::F64(v.to_vec()),
+            Slice::U8(v) => Values::U8(v.to_vec()),
+            Slice::U32(v) => Values::U32(v.to_vec()),
         })
     }
 }

@@ -35,7 +35,7 @@ pub fn serve() -> Result<()> {
     let Request::Load { library, sha256, memory } = receive(&mut socket).map_err(io)? else { return Ok(()) };
     let opened = Region::open(&memory).map_err(|error| error.to_string());
     let same = crate::facts(&library).and_then(|facts| match facts.sha256 == sha256 {
-        true => load(&library, None),
+        true => load(&library, &sha256, None),
         false => Err(crate::unloadable(&library, "the file changed after the run began", None)),
     });
     let loaded = same.map_err(|error| error.to_string());
